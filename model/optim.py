@@ -1,0 +1,51 @@
+"""Muon, for matrices whose scale carries no meaning; everything else is trained by torch's AdamW."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Return (n, rows, columns) with all singular values near one and the singular vectors kept.
+
+    Newton-Schulz iteration of a quintic polynomial with the coefficients of Keller Jordan
+    (https://kellerjordan.github.io/posts/muon/). Rough on purpose: values end between 0.7 and 1.2.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.size(1) > matrices.size(2)
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    orthogonal: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return orthogonal
+
+
+class Muon:
+    """Stochastic gradient descent with Nesterov momentum whose updates are made orthogonal."""
+
+    def __init__(self, matrices: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float) -> None:
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for matrix in matrices:
+            by_shape[matrix.shape].append(matrix)
+        # Matrices of one shape are worked on as one batch: four calls where there would be ninety-six.
+        self.groups = [(group, torch.zeros_like(torch.stack(group))) for group in by_shape.values()]
+
+    @torch.no_grad()
+    def step(self, scale: float = 1.0) -> None:
+        """Update all matrices from their gradients, with the learning rate times `scale`."""
+        lr = self.lr * scale
+        for matrices, velocity in self.groups:
+            gradient = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
+            velocity.lerp_(gradient, 1 - self.momentum)
+            update = orthogonalise(gradient.lerp(velocity, self.momentum))
+            # A tall matrix has fewer singular values than outputs; this keeps the outputs' change alike.
+            lr_shape = lr * max(1.0, update.size(1) / update.size(2)) ** 0.5
+            for matrix, change in zip(matrices, update, strict=True):
+                matrix.mul_(1 - lr * self.weight_decay).sub_(change, alpha=lr_shape)

@@ -1,0 +1,229 @@
+"""Runs the project's train command under the harness's clock, seed and budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_evalloop.candidate.client import tail
+from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
+from pytest_evalloop.records import ProcessResult, Status, Training
+from pytest_evalloop.settings import Settings
+from pytest_evalloop.store.cache import Artifacts, training_key
+
+_GRACE_SECONDS = 5.0
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The last line of a training's progress file; a number that it did not say is None."""
+
+    fraction: float | None
+    train_bpb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """What a training may use at most, in seconds of compute and of wall clock."""
+
+    compute_seconds: float | None
+    wall_seconds: float
+
+
+def cap(settings: Settings, baseline: Training | None) -> Cap:
+    """Return the cap of a training: that of the budget itself, and of what the baseline used.
+
+    A budget in steps, tokens or FLOPs is counted by code that a candidate may change, so only what the
+    baseline spent on it is a measure. A wall-clock cap stands beside it for a training that hangs.
+    """
+    allowed = 1.0 + settings.overdraft
+    budget = settings.budget
+    compute = budget.amount * allowed + _GRACE_SECONDS if budget.unit == "cpu-s" else None
+    wall = budget.amount * allowed + _GRACE_SECONDS if budget.unit == "s" else settings.train_seconds
+    if baseline is None:
+        return Cap(compute, wall)
+    if budget.unit != "s":
+        compute = min(compute or float("inf"), baseline.compute_seconds * allowed + _GRACE_SECONDS)
+        wall = min(wall, 4.0 * baseline.wall_seconds + 60.0)
+    return Cap(compute, wall)
+
+
+def accelerators(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many NVIDIA devices a training sees, without importing a framework."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([item for item in visible.split(",") if item.strip() not in ("", "-1")])
+    devices = Path("/dev")
+    return len([item for item in devices.glob("nvidia*") if item.name.removeprefix("nvidia").isdecimal()])
+
+
+def environment_fingerprint(data: Path) -> dict[str, str]:
+    """Return what besides the tree decides a training's result: interpreter, packages, training data."""
+    site = Path(sysconfig.get_path("purelib"))
+    packages = sorted(entry.name for entry in site.glob("*.dist-info"))
+    files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else []
+    stats = [(path.relative_to(data).as_posix(), path.stat()) for path in files]
+    return {
+        "python": sys.version,
+        "machine": f"{platform.machine()}, {accelerators()} accelerators",
+        "packages": _digest(packages),
+        "data": _digest([f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]),
+    }
+
+
+class Trainer:
+    """Trains trees for one project, and never the same content twice."""
+
+    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
+        self._settings = settings
+        self._artifacts = artifacts
+        self._fingerprint = environment_fingerprint(settings.root / settings.data)
+
+    def key(self, files: Mapping[str, tuple[str, str]], seed: int) -> str:
+        """Return the content key of a training of `files` (path to mode and blob) under `seed`.
+
+        Evals and the primer are left out: training does not see them, so changing them trains nothing.
+        """
+        settings = self._settings
+        exclude = [f"{path}/**" for path in settings.evals] + ([settings.prompt] if settings.prompt else [])
+        return training_key(
+            files,
+            exclude=exclude,
+            budget=str(settings.budget),
+            seed=seed,
+            command=json.dumps(settings.train),
+            environment=self._fingerprint,
+        )
+
+    def find(self, key: str) -> Training | None:
+        """Return the finished training of this content, marked as reused, or None."""
+        return self._artifacts.get(key)
+
+    def start(self, tree: Path, key: str, seed: int, log: Path, limit: Cap) -> RunningTraining:
+        """Start the train command in `tree`; its artifacts become visible only when it has ended well."""
+        settings = self._settings
+        folder = self._artifacts.claim(key)
+        progress = _progress_file(folder)
+        progress.touch()
+        data = settings.root / settings.data
+        threads = {name: os.environ.get(name, "1") for name in _THREADS}
+        environment = clean_environment(
+            EVALLOOP_ARTIFACTS=str(folder),
+            EVALLOOP_SEED=str(seed),
+            EVALLOOP_BUDGET=str(settings.budget),
+            EVALLOOP_DATA=str(data),
+            EVALLOOP_PROGRESS=str(progress),
+            **threads,
+        )
+        limits = Limits(
+            wall_seconds=limit.wall_seconds,
+            cpu_seconds=None if accelerators() else limit.compute_seconds,
+            memory_bytes=memory_limit(settings),
+        )
+        process = launch(settings.train, cwd=tree, env=environment, log=log, limits=limits)
+        return RunningTraining(process, self._artifacts, folder, key, seed, log)
+
+
+class RunningTraining:
+    """A training under way; a context manager that kills the whole process tree on leaving."""
+
+    def __init__(
+        self, process: Process, artifacts: Artifacts, folder: Path, key: str, seed: int, log: Path
+    ) -> None:
+        self._process = process
+        self._artifacts = artifacts
+        self._folder = folder
+        self._key = key
+        self._seed = seed
+        self._log = log
+
+    def __enter__(self) -> RunningTraining:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._artifacts.discard(self._folder)
+
+    def progress(self) -> Progress | None:
+        """Return what the training last said of itself, None before it said anything."""
+        return last_progress(_progress_file(self._folder))
+
+    def wait(self, tick: Callable[[Progress | None], None] | None = None) -> Training:
+        """Wait for the end and store the artifacts of a training that completed."""
+        result = self._process.wait(tick=None if tick is None else lambda: tick(self.progress()))
+        training = self._training(result)
+        if training.status is Status.COMPLETED:
+            return self._artifacts.commit(self._key, self._folder, training)
+        return training
+
+    def _training(self, result: ProcessResult) -> Training:
+        devices = accelerators()
+        compute = result.wall_seconds * devices if devices else result.cpu_seconds
+        status, detail = result.status, result.detail
+        if status is Status.COMPLETED and not any(self._folder.iterdir()):
+            status, detail = Status.CRASHED, "it ended well but wrote nothing to EVALLOOP_ARTIFACTS"
+        if status is Status.CRASHED:
+            detail = f"{detail}\n{tail(self._log)}".rstrip()
+        return Training(
+            key=self._key,
+            seed=self._seed,
+            status=status,
+            artifacts=str(self._folder),
+            compute_seconds=compute,
+            wall_seconds=result.wall_seconds,
+            peak_bytes=result.peak_bytes,
+            detail=detail,
+        )
+
+
+def last_progress(path: Path) -> Progress | None:
+    """Read the last whole line of a progress file; a candidate writes it, so anything may stand there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().split(b"\n")[:-1]
+        line = json.loads(lines[-1])
+        return Progress(_number(line.get("fraction")), _number(line.get("train_bpb")))
+    except (OSError, ValueError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def memory_limit(settings: Settings) -> int:
+    """Return the memory that one process tree may use: the setting, or 80 % of the machine."""
+    if settings.memory_bytes is not None:
+        return settings.memory_bytes
+    import psutil
+
+    return int(psutil.virtual_memory().total * 0.8)
+
+
+def prepare(settings: Settings, tree: Path, log: Path) -> ProcessResult | None:
+    """Run `evalloop_prepare` in the trusted `tree`, told the project's root by `EVALLOOP_ROOT`."""
+    if not settings.prepare:
+        return None
+    environment = clean_environment(EVALLOOP_ROOT=str(settings.root))
+    limits = Limits(wall_seconds=settings.train_seconds)
+    with launch(settings.prepare, cwd=tree, env=environment, log=log, limits=limits) as process:
+        return process.wait()
+
+
+def _progress_file(artifacts: Path) -> Path:
+    """Return where a training says how far it is: beside its artifacts, so that the curve is kept with them."""
+    return artifacts.parent / "progress.jsonl"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,324 @@
+"""The process between the launcher and a command: it measures the command's tree and ends it.
+
+The launcher runs this file as a script, `python -I warden.py LIFELINE REPORT SETTINGS COMMAND...`. LIFELINE
+is a descriptor whose other end only the launcher holds: end-of-file or any byte on it means that the tree
+must go. REPORT takes one JSON line with the fields of `ProcessResult`. What stands between a command and
+its start is this file's imports, so they are few; `psutil` is needed only where there is no `/proc`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False  # importing typing would cost every command its milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+class Member:
+    """One process of a tree: its place in it, and what it used so far in seconds and bytes.
+
+    `cpu` is what the process itself used, `reaped` what the children it waited for had used.
+    """
+
+    __slots__ = ("cpu", "group", "parent", "pid", "reaped", "rss", "started")
+
+    def __init__(self, pid: int, parent: int, group: int, started: float) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.group = group
+        self.started = started
+        self.cpu = self.reaped = 0.0
+        self.rss = 0
+
+
+if sys.platform == "linux":
+
+    def census() -> Iterator[Member]:
+        """Yield every process that can be seen, in the order of pids: parents mostly before children."""
+        second, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+        for name in os.listdir("/proc"):  # noqa: PTH208 - scandir is lazy, and a listing has to be of one moment
+            if not name.isdecimal():
+                continue
+            try:
+                descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+            except OSError:
+                continue  # it ended meanwhile
+            try:
+                # The name in parentheses may itself hold spaces and parentheses. See proc_pid_stat(5).
+                fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+            except OSError:
+                continue
+            finally:
+                os.close(descriptor)
+            member = Member(int(name), int(fields[1]), int(fields[2]), int(fields[19]) / second)
+            member.cpu = (int(fields[11]) + int(fields[12])) / second
+            member.reaped = (int(fields[13]) + int(fields[14])) / second
+            member.rss = int(fields[21]) * page
+            yield member
+
+else:
+
+    def census() -> Iterator[Member]:
+        """Yield every process that can be seen; memory and time only of those that may be looked into."""
+        import psutil
+
+        for process in psutil.process_iter():
+            try:
+                with process.oneshot():
+                    if process.status() == psutil.STATUS_ZOMBIE:
+                        continue
+                    group, started = os.getpgid(process.pid), process.create_time()
+                    member = Member(process.pid, process.ppid(), group, started)
+                    with contextlib.suppress(psutil.AccessDenied):
+                        times = process.cpu_times()
+                        member.cpu, member.rss = times.user + times.system, process.memory_info().rss
+            except (psutil.Error, OSError):
+                continue
+            yield member
+
+
+def descendants(root: int, group: int) -> list[Member]:
+    """List the processes below `root`; elsewhere than on Linux also orphans that stayed in `group`."""
+    children: dict[int, list[Member]] = {}
+    found: list[Member] = []
+    for member in census():
+        if sys.platform != "linux" and member.group == group:
+            found.append(member)
+        else:
+            children.setdefault(member.parent, []).append(member)
+    parents = [root, *(member.pid for member in found)]
+    for parent in parents:  # grows while it is walked
+        below = children.pop(parent, ())
+        found.extend(below)
+        parents.extend(member.pid for member in below)
+    return found
+
+
+def amounts(used: int, allowed: int) -> str:
+    """Say two amounts of memory in one unit."""
+    unit, size = ("GB", 1e9) if allowed >= 1e9 else ("MB", 1e6)
+    return f"used {used / size:.1f} {unit} of memory, allowed {allowed / size:.1f} {unit}"
+
+
+def exit_words(returncode: int) -> str:
+    """Say how a process ended, by a signal if `returncode` is negative."""
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    try:
+        return f"died of {signal.Signals(-returncode).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"died of signal {-returncode}"
+
+
+class Warden:
+    """Starts one command, watches its tree, and leaves nothing of it behind."""
+
+    def __init__(self, settings: dict[str, Any], lifeline: int) -> None:
+        self.settings = settings
+        self.lifeline = lifeline
+        self.first = 0
+        self.returncode: int | None = None
+        self.childless = False
+        self.peak = 0
+        # Nobody waits for the children of a process that ignores SIGCHLD, so the kernel adds their time to
+        # nobody's: what was seen of every process is kept as a second account.
+        self.seen: dict[tuple[int, float], float] = {}
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.waker, self.woken = os.pipe()
+        os.set_blocking(self.waker, False)
+        os.set_blocking(self.woken, False)
+        self.poller = select.poll()
+        self.poller.register(self.waker, select.POLLIN)
+        self.poller.register(lifeline, select.POLLIN)
+
+    def prepare(self) -> None:
+        """Become the parent of every orphan below, and hear of signals and of the launcher's end."""
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self.woken, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if sys.platform == "linux":
+            self.libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+            # A fork of the launcher that never executes anything holds the lifeline open beyond the
+            # launcher's end. PR_SET_PDEATHSIG is no remedy: it fires when the thread ends that launched.
+            with contextlib.suppress(OSError):
+                self.poller.register(os.pidfd_open(self.settings["launcher"]), select.POLLIN)
+
+    def start(self, command: list[str]) -> str:
+        """Start the command in a session of its own; return why that failed, or an empty string."""
+        warden = os.getpid()
+        errors, failed = os.pipe()
+        self.first = os.fork()
+        if self.first == 0:
+            what = repr(command[0])
+            try:
+                os.setsid()
+                if sys.platform == "linux":
+                    self.libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG, should the warden be killed
+                    if os.getppid() != warden:
+                        os._exit(1)
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that is inherited
+                    signal.signal(number, signal.SIG_DFL)
+                what = "in directory " + repr(self.settings["cwd"])
+                os.chdir(self.settings["cwd"])
+                what = repr(command[0])
+                os.execvp(command[0], command)  # noqa: S606 - the point of this program
+            except OSError as error:
+                os.write(failed, f"could not start {what}: {error.strerror}".encode())
+            finally:
+                os._exit(127)
+        os.close(failed)
+        # The copies here would hide from the launcher that the command has closed its own.
+        for descriptor in self.settings["pass_fds"]:
+            os.close(descriptor)
+        with open(errors, "rb") as stream:  # noqa: PTH123 - it is a descriptor
+            return stream.read().decode()
+
+    def reap(self) -> None:
+        """Wait for everybody who has ended; note the first process's status."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.first:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        self.childless = True
+
+    def cpu_seconds(self, living: list[Member] | None = None) -> float:
+        """Return the CPU seconds of the whole tree, those of `living` included."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        waited_for = usage.ru_utime + usage.ru_stime
+        for member in living or ():
+            self.seen[member.pid, member.started] = member.cpu
+            waited_for += member.cpu + member.reaped
+        return max(waited_for, sum(self.seen.values()))
+
+    def breach(self, elapsed: float) -> tuple[str, str] | None:
+        """Take a sample; return status and detail if it is over a limit."""
+        living = descendants(os.getpid(), self.first)
+        used, memory = self.cpu_seconds(living), sum(member.rss for member in living)
+        self.peak = max(self.peak, memory)
+        limits = self.settings
+        if (cpu := limits["cpu_seconds"]) is not None and used > cpu:
+            return "timed_out", f"used {used:.1f} CPU seconds, allowed {cpu:.1f}"
+        if (wall := limits["wall_seconds"]) is not None and elapsed >= wall:
+            return "timed_out", f"ran for {elapsed:.1f} seconds, allowed {wall:.1f}"
+        if (allowed := limits["memory_bytes"]) is not None and memory > allowed:
+            return "killed", amounts(memory, allowed)
+        if (most := limits["processes"]) is not None and len(living) > most:
+            return "killed", f"ran {len(living)} processes at once, allowed {most}"
+        return None
+
+    def watch(self, begun: float) -> tuple[str, str]:
+        """Wait until the first process ends, a limit is passed or the launcher wants an end."""
+        wall = self.settings["wall_seconds"]
+        interval = 0.1
+        due = begun + interval
+        while True:
+            self.reap()
+            if self.returncode is not None:
+                return ("crashed", exit_words(self.returncode)) if self.returncode else ("completed", "")
+            now = time.monotonic()
+            if now >= due or (wall is not None and now - begun >= wall):
+                if found := self.breach(now - begun):
+                    return found
+                # On a machine with thousands of processes a sample takes long: it may use 2 % of a core.
+                cost = time.monotonic() - now
+                interval = min(max(0.1, 50 * cost), 0.5)
+                due = now + cost + interval
+            until = due if wall is None else min(due, begun + wall)
+            if ended := self.listen(until - time.monotonic()):
+                return ended
+
+    def listen(self, seconds: float) -> tuple[str, str] | None:
+        """Sleep until something happens; return status and detail if somebody wants the tree gone."""
+        for descriptor, _ in self.poller.poll(max(0.0, seconds) * 1000):
+            if descriptor != self.waker:
+                return "killed", "killed by its launcher"
+            if set(os.read(self.waker, 4096)) - {signal.SIGCHLD}:
+                return "killed", "its warden was told to stop"
+        return None
+
+    def kill(self, patience: float) -> int:
+        """Kill every descendant and what they start meanwhile; return how many outlast `patience` seconds.
+
+        Patience may be infinite. Only a process of another user or one stuck in the kernel resists.
+        """
+        own, deadline, pause = os.getpgid(0), time.monotonic() + patience, 0.001
+        while True:
+            self.reap()
+            # Orphans come to the nearest subreaper, so on Linux whoever has no child has no descendant.
+            if self.childless and sys.platform == "linux":
+                return 0
+            living = descendants(os.getpid(), self.first)
+            if (self.childless and not living) or time.monotonic() >= deadline:
+                return len(living)
+            # The newest first: whoever forks and ends faster than it can be listed is caught there or never.
+            # Its group goes as well, since a group dies as one, also while its members fork.
+            groups = {own}
+            for member in sorted(living, key=lambda member: member.started, reverse=True):
+                if member.group not in groups:
+                    groups.add(member.group)
+                    with contextlib.suppress(OSError):
+                        os.killpg(member.group, signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    os.kill(member.pid, signal.SIGKILL)
+            if select.select([self.waker], [], [], pause)[0]:
+                os.read(self.waker, 4096)
+            pause = min(2 * pause, 0.1)
+
+
+def main() -> None:
+    """Run one command as `sys.argv` says and report how it ended."""
+    lifeline, report = int(sys.argv[1]), int(sys.argv[2])
+    settings, command = json.loads(sys.argv[3]), sys.argv[4:]
+    os.set_inheritable(lifeline, False)
+    os.set_inheritable(report, False)
+    warden = Warden(settings, lifeline)
+    warden.prepare()
+    begun = time.monotonic()
+    try:
+        status, detail = "crashed", warden.start(command)
+        started = not detail
+        if started:
+            # For the launcher, should it outlive the warden: a group that it can still find.
+            with contextlib.suppress(OSError):
+                os.write(lifeline, str(warden.first).encode())
+            status, detail = warden.watch(begun)
+    finally:
+        left = warden.kill(30.0)
+    if left:
+        detail = "; ".join(filter(None, [detail, f"{left} of its processes resist being killed"]))
+    elapsed, used, allowed = time.monotonic() - begun, warden.cpu_seconds(), settings["cpu_seconds"]
+    if status == "completed" and allowed is not None and used > allowed:
+        # Whether a sample came in time must not decide about a verdict.
+        status, detail = "timed_out", f"used {used:.1f} CPU seconds, allowed {allowed:.1f}"
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1024 if sys.platform == "linux" else 1)
+    result = {
+        "status": status,
+        "returncode": warden.returncode if started else None,
+        "wall_seconds": elapsed,
+        "cpu_seconds": used,
+        "peak_bytes": max(warden.peak, largest),  # what lived between two samples is in the second
+        "detail": detail,
+    }
+    with contextlib.suppress(OSError):
+        os.write(report, json.dumps(result).encode() + b"\n")
+    os.close(report)
+    warden.kill(float("inf"))
+    os._exit(0)  # the launcher waits for it, and there is nothing to tidy up
+
+
+if __name__ == "__main__":
+    main()

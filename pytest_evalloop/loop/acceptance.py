@@ -1,0 +1,123 @@
+"""The decision rule: pure functions from grades to a verdict with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pytest_evalloop.metric.bpb import bits_per_byte
+from pytest_evalloop.metric.statistics import SeedNoise, critical_value, mean_scores, paired_difference
+from pytest_evalloop.records import Decision, DocumentScore, Grade, Status, Verdict
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The documents' scores of one set of trained weights, which `training_key` identifies."""
+
+    training_key: str
+    seed: int
+    scores: tuple[DocumentScore, ...]
+
+
+def suite_problems(grade: Grade, expected: Collection[str] | None) -> tuple[str, ...]:
+    """Return why `grade` is not a pass, in sentences; empty means that the full suite passed.
+
+    A pass is exit status 0, every node id of `expected` (those of the baseline; None while it is graded
+    itself) reported passed, none besides, and a measured objective. Skipped, xfailed, missing, or zero
+    tests are not a pass.
+    """
+    if grade.status is not Status.COMPLETED:
+        return (f"the eval process {grade.status.replace('_', ' ')}: {grade.detail}",)
+    if not grade.outcomes:
+        return (
+            f"no test ran (the eval process ended with status {grade.exit_status}): {grade.detail}".rstrip(
+                ": "
+            ),
+        )
+    problems = [
+        f"{case.nodeid} {case.outcome}{': ' + first_line(case.message) if case.message else ''}"
+        for case in sorted(grade.outcomes, key=lambda case: case.nodeid.count("["))
+        if case.outcome != "passed"
+    ]
+    seen = {case.nodeid for case in grade.outcomes}
+    if expected is not None:
+        problems += [f"{nodeid} did not run" for nodeid in sorted(set(expected) - seen)]
+        problems += [
+            f"{nodeid} ran, though the baseline has no such test" for nodeid in sorted(seen - set(expected))
+        ]
+    problems += [f"{rate.id} ({rate.title}) failed" for rate in grade.rates if not rate.passed and not problems]
+    if not grade.scores and not problems:
+        problems.append("val_bpb was not measured")
+    if grade.exit_status != 0 and not problems:
+        problems.append(f"the eval process ended with status {grade.exit_status}: {grade.detail}".rstrip(": "))
+    return tuple(problems)
+
+
+def shares_weights(incumbent: tuple[Measurement, ...], candidate: tuple[Measurement, ...]) -> bool:
+    """Tell whether the candidate is graded on the very weights of the incumbent, as after a prompt change."""
+    known = {run.training_key for run in incumbent}
+    return bool(candidate) and all(run.training_key in known for run in candidate)
+
+
+def decide(
+    incumbent: tuple[Measurement, ...],
+    candidate: tuple[Measurement, ...],
+    problems: tuple[str, ...],
+    noise: SeedNoise | None,
+) -> Decision:
+    """Accept a candidate whose suite passed and whose bits per byte fell by more than the margin.
+
+    The margin is a one-sided 95 % quantile times the standard error of the difference: the paired error
+    over documents and, for new weights, the training noise of both sides, Student's t having the degrees
+    of freedom of `noise`. On shared weights only the documents count. New weights without a known noise
+    are never accepted.
+    """
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return Decision(Verdict.REJECTED, f"evals failed: {problems[0]}{more}")
+    try:
+        shared = shares_weights(incumbent, candidate)
+        keys = {run.training_key for run in candidate}
+        paired = tuple(run for run in incumbent if run.training_key in keys) if shared else incumbent
+        old = mean_scores([run.scores for run in paired])
+        new = mean_scores([run.scores for run in candidate])
+        before, after = bits_per_byte(old), bits_per_byte(new)
+        difference = paired_difference(old, new)
+    except (ValueError, IndexError) as error:
+        return Decision(Verdict.REJECTED, f"bpb cannot be compared: {error}")
+    delta = difference.delta
+    if not (math.isfinite(delta) and delta > 0 and after < before):
+        return Decision(Verdict.REJECTED, f"bpb {after:.4f} is not below the incumbent's {before:.4f}", delta)
+    if shared:
+        margin = critical_value(CONFIDENCE, None) * difference.standard_error
+        why = f"documents ±{difference.standard_error:.4f}, same weights"
+    elif noise is None:
+        return Decision(Verdict.REJECTED, "the training noise is unknown, so bpb cannot be judged", delta)
+    else:
+        variance = noise.sd**2 * (1 / len(paired) + 1 / len(candidate))
+        total = math.sqrt(difference.standard_error**2 + variance)
+        margin = critical_value(CONFIDENCE, noise.seeds - 1 if noise.sd > 0 else None) * total
+        why = f"documents ±{difference.standard_error:.4f}, seeds ±{math.sqrt(variance):.4f}"
+    if not delta > margin:
+        return Decision(
+            Verdict.REJECTED,
+            f"bpb {before:.4f} -> {after:.4f}: the fall of {delta:.4f} is within the margin of {margin:.4f} ({why})",
+            delta,
+            margin,
+        )
+    return Decision(
+        Verdict.ACCEPTED,
+        f"bpb {before:.4f} -> {after:.4f}: the fall of {delta:.4f} exceeds the margin of {margin:.4f} ({why})",
+        delta,
+        margin,
+    )
+
+
+def first_line(text: str) -> str:
+    """Return the line of a failure message that says most: pytest's `E` line, else the first one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return (errors or lines or [""])[0][:300]

@@ -1,0 +1,310 @@
+"""The order of events of a loop; every step is on record before the next one begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_evalloop.loop.acceptance import Measurement, decide, first_line, shares_weights, suite_problems
+from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.workshop import Workshop
+from pytest_evalloop.metric.bpb import bits_per_byte
+from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
+from pytest_evalloop.protocols import Mutator, MutatorError
+from pytest_evalloop.records import (
+    Brief,
+    Candidate,
+    Decision,
+    Grade,
+    Proposal,
+    Status,
+    Training,
+    Verdict,
+)
+from pytest_evalloop.settings import Settings
+from pytest_evalloop.store.scope import problems as scope_problems
+
+SEED = 0
+_FRUITLESS = 5
+
+
+class CannotGate(Exception):  # noqa: N818 - it is a finding about the suite, not a defect
+    """The baseline fails, or the suite cannot judge it; the message says how, in several lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Why the loop stopped."""
+
+    reason: str
+
+
+class Engine:
+    """Runs one loop: baseline, then candidates one by one until a limit is reached."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: Record,
+        workshop: Workshop,
+        mutators: Mapping[str, Mutator],
+        observer: Observer,
+    ) -> None:
+        self._settings = settings
+        self._record = record
+        self._workshop = workshop
+        self._mutators = dict(mutators)
+        self._observer = observer
+        self._noise: SeedNoise | None = None
+
+    def run(self) -> Reached:
+        """Run until a limit is reached; raises `CannotGate` when the baseline does not pass.
+
+        Killed at any point, it may be called again on the same record and goes on.
+        """
+        started = time.monotonic()
+        self._baseline()
+        for candidate in self._record.unfinished():
+            self._finish(candidate)
+        while (reason := self._reached(time.monotonic() - started)) is None:
+            self._finish(self._propose())
+        return Reached(reason)
+
+    def _reached(self, elapsed: float) -> str | None:
+        settings, decided = self._settings, self._record.candidates()[1:]
+        if settings.candidates is not None and len(decided) >= settings.candidates:
+            return f"{len(decided)} candidates were tried (--evalloop-candidates)"
+        if settings.seconds is not None and elapsed >= settings.seconds:
+            return f"{elapsed:.0f} seconds have passed (--evalloop-time)"
+        bpb = self._record.incumbent().bpb
+        if settings.target is not None and bpb is not None and bpb <= settings.target:
+            return f"the incumbent's {bpb:.4f} bpb reach {settings.target:g} (--evalloop-target)"
+        rejected = 0
+        for candidate in reversed(decided):
+            if candidate.decision is None or candidate.decision.verdict is Verdict.ACCEPTED:
+                break
+            rejected += 1
+        if settings.patience is not None and rejected >= settings.patience:
+            return f"{rejected} candidates in a row were rejected (--evalloop-patience)"
+        last = decided[-_FRUITLESS:]
+        if len(last) == _FRUITLESS and all(candidate.commit == candidate.parent for candidate in last):
+            return f"the mutators proposed nothing {_FRUITLESS} times in a row"
+        return None
+
+    # -- the baseline
+
+    def _baseline(self) -> None:
+        baseline = self._record.baseline()
+        if baseline.decision is not None:
+            self._limit(baseline)
+            return
+        started = time.monotonic()
+        training = self._train(baseline)
+        if training.status is not Status.COMPLETED:
+            raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
+        grade = self._grade(baseline, training)
+        problems = suite_problems(grade, None)
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems[:20])
+            raise CannotGate(
+                f"The baseline does not pass its own evals, so no candidate can be judged by them:\n{listed}\n"
+                f"{grade.detail}".rstrip()
+            )
+        decision = Decision(Verdict.ACCEPTED, "the baseline passes its evals")
+        self._decide(baseline, training, grade, decision, time.monotonic() - started)
+        self._limit(baseline)
+
+    def _limit(self, baseline: Candidate) -> None:
+        """Cap all that follows by what the baseline's first training and grading used."""
+        first = next(run for run in self._record.trainings(baseline) if run.seed == SEED)
+        self._workshop.limit(first, self._record.grades(baseline)[SEED])
+
+    def _training_noise(self) -> SeedNoise:
+        """Measure how far the seed alone moves the baseline, once a run and when first needed."""
+        if self._noise is None:
+            baseline = self._record.baseline()
+            seeds = range(self._settings.seeds)
+            measured = {run.seed for run in self._record.measurements(baseline)}
+            missing = [seed for seed in seeds if seed not in measured]
+            if missing:
+                self._observer.note(
+                    f"measuring training noise: the baseline under {len(missing)} more seeds, side by side"
+                )
+                self._measure(baseline, missing)
+            runs = self._record.measurements(baseline)
+            self._noise = seed_noise([bits_per_byte(run.scores) for run in runs])
+            self._observer.note(
+                f"training noise: the seed alone moves bpb by {self._noise.sd:.4f} (sd over {len(runs)} seeds)"
+            )
+        return self._noise
+
+    def _measure(self, candidate: Candidate, seeds: list[int]) -> None:
+        """Train and score `candidate` under more seeds; only the tests that use the objective run."""
+        trainings = self._workshop.train_all(
+            candidate, seeds, lambda progress: self._observer.progress(candidate.number, progress)
+        )
+        for training in trainings:
+            self._record.trained(candidate, training)
+            if training.status is not Status.COMPLETED:
+                raise CannotGate(
+                    f"The baseline cannot be trained under seed {training.seed}, so its noise is unknown: "
+                    f"{training.status}, {training.detail}"
+                )
+            self._observer.stage(candidate.number, "scoring", f"seed {training.seed}")
+            grade = self._workshop.grade(candidate, training, objective_only=True)
+            if not grade.scores:
+                raise CannotGate(f"The baseline cannot be scored under seed {training.seed}: {grade.detail}")
+            self._record.graded(candidate, training.seed, grade)
+
+    # -- one candidate
+
+    def _propose(self) -> Candidate:
+        number = len(self._record.candidates())
+        incumbent = self._record.incumbent()
+        names = list(self._mutators)
+        name = names[(number - 1) % len(names)]
+        self._observer.stage(number, "mutating", name)
+        tip = incumbent.accepted_commit or incumbent.commit
+        with self._workshop.edit(number, tip) as worktree:
+            brief = self._brief(number, worktree, incumbent)
+            try:
+                proposal = self._mutators[name].propose(brief)
+                failure = ""
+            except MutatorError as error:
+                proposal, failure = Proposal("no proposal"), str(error)
+            except Exception as error:  # noqa: BLE001 - a mutator is an extension; its bug costs one candidate
+                proposal, failure = Proposal("no proposal"), f"{type(error).__name__}: {error}"
+            commit = tip if failure else self._workshop.commit(worktree, proposal.description)
+        candidate = Candidate(
+            run=incumbent.run,
+            number=number,
+            parent=tip,
+            commit=commit,
+            mutator=name,
+            description=" ".join(proposal.description.split())[:200],
+            parameters=dict(proposal.parameters),
+            detail=failure,
+        )
+        self._record.proposed(candidate)
+        return candidate
+
+    def _brief(self, number: int, worktree: Path, incumbent: Candidate) -> Brief:
+        settings = self._settings
+        program = settings.root / "program.md"
+        return Brief(
+            run=incumbent.run,
+            number=number,
+            seed=SEED,
+            worktree=str(worktree),
+            incumbent=incumbent.accepted_commit or incumbent.commit,
+            incumbent_bpb=incumbent.bpb if incumbent.bpb is not None else float("nan"),
+            history=self._record.candidates(),
+            mutable=settings.mutable,
+            budget=settings.budget,
+            train_data=str(settings.root / settings.data),
+            prompt=settings.prompt,
+            space=settings.space,
+            log=str(self._workshop.folder(number) / "mutator.log"),
+            program=program.read_text(encoding="utf-8", errors="replace") if program.is_file() else None,
+        )
+
+    def _finish(self, candidate: Candidate) -> None:
+        """Take a proposed candidate to its verdict; what is on record already is not done again."""
+        started = time.monotonic()
+        if candidate.detail and candidate.commit == candidate.parent:
+            reason = f"{candidate.mutator} proposed nothing: {first_line(candidate.detail)}"
+            self._reject(candidate, Status.CRASHED, reason)
+            return
+        outside = scope_problems(
+            self._workshop.changes(candidate), self._settings.mutable, self._workshop.paths(candidate.parent)
+        )
+        if outside:
+            more = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""
+            self._reject(candidate, Status.COMPLETED, f"out of scope: {outside[0]}{more}", "\n".join(outside))
+            return
+        training = self._train(candidate)
+        if training.status is not Status.COMPLETED:
+            reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
+            self._reject(candidate, training.status, reason, training.detail, training)
+            return
+        grade = self._grade(candidate, training)
+        decision = self._judge(candidate, training, grade)
+        self._decide(candidate, training, grade, decision, time.monotonic() - started)
+
+    def _judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
+        expected = {case.nodeid for case in self._record.grades(self._record.baseline())[SEED].outcomes}
+        problems = suite_problems(grade, expected)
+        incumbent = self._record.measurements(self._record.incumbent())
+        measured = (Measurement(training.key, training.seed, grade.scores),)
+        noise = None
+        if not problems and not shares_weights(incumbent, measured):
+            better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
+            noise = self._training_noise() if better or len(incumbent) > 1 else None
+            incumbent = self._record.measurements(self._record.incumbent())
+        return decide(incumbent, measured, problems, noise)
+
+    def _train(self, candidate: Candidate) -> Training:
+        known = [run for run in self._record.trainings(candidate) if run.seed == SEED]
+        if known and (known[-1].status is not Status.COMPLETED or Path(known[-1].artifacts).is_dir()):
+            return known[-1]
+        self._observer.stage(candidate.number, "training", candidate.description)
+        (training,) = self._workshop.train_all(
+            candidate, [SEED], lambda progress: self._observer.progress(candidate.number, progress)
+        )
+        self._record.trained(candidate, training)
+        return training
+
+    def _grade(self, candidate: Candidate, training: Training) -> Grade:
+        known = self._record.grades(candidate).get(SEED)
+        if known is not None:
+            return known
+        self._observer.stage(candidate.number, "grading", candidate.description)
+        grade = self._workshop.grade(candidate, training)
+        self._record.graded(candidate, SEED, grade)
+        return grade
+
+    # -- verdicts
+
+    def _reject(
+        self,
+        candidate: Candidate,
+        status: Status,
+        reason: str,
+        detail: str = "",
+        training: Training | None = None,
+    ) -> None:
+        decided = replace(
+            candidate,
+            status=status,
+            decision=Decision(Verdict.REJECTED, reason),
+            detail=detail or candidate.detail,
+            train_seconds=training.compute_seconds if training and not training.reused else 0.0,
+            peak_bytes=training.peak_bytes if training else None,
+        )
+        self._record.decided(decided)
+        self._observer.decided(decided)
+
+    def _decide(
+        self, candidate: Candidate, training: Training, grade: Grade, decision: Decision, seconds: float
+    ) -> None:
+        checks = max(0.0, grade.check_seconds - grade.host_seconds)
+        work = checks + (0.0 if training.reused else training.wall_seconds)
+        decided = replace(
+            candidate,
+            status=grade.status,
+            decision=decision,
+            bpb=bits_per_byte(grade.scores) if grade.scores else None,
+            passed=not suite_problems(grade, None),
+            peak_bytes=training.peak_bytes,
+            train_seconds=0.0 if training.reused else training.compute_seconds,
+            check_seconds=checks,
+            overhead_seconds=max(0.0, seconds - work),
+            detail=grade.detail,
+        )
+        if decision.verdict is Verdict.ACCEPTED:
+            decided = replace(decided, accepted_commit=self._workshop.seal(decided, grade))
+        self._record.decided(decided)
+        self._observer.decided(decided)

@@ -1,0 +1,159 @@
+"""Opens a loop: checks what can be checked without training, then puts the parts together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_evalloop.candidate.training import Trainer, prepare
+from pytest_evalloop.loop.engine import CannotGate, Engine
+from pytest_evalloop.loop.grading import Suite, collect
+from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.preflight import check, check_resumed, frozen
+from pytest_evalloop.loop.record import Record, new_run
+from pytest_evalloop.loop.workshop import Workshop
+from pytest_evalloop.protocols import Mutator, MutatorFactory
+from pytest_evalloop.records import Candidate, Run, Status
+from pytest_evalloop.settings import Settings, SettingsError
+from pytest_evalloop.store.cache import Artifacts
+from pytest_evalloop.store.home import Home
+from pytest_evalloop.store.ledger import Ledger
+from pytest_evalloop.store.workspace import Workspace
+from pytest_evalloop.suite.assignment import Assignment
+from pytest_evalloop.suite.imports import eval_files, mutable_imports
+from pytest_evalloop.suite.project import prepare_failed
+
+_COLLECT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run that is ready to go: its record, and how to make the engine once somebody watches."""
+
+    name: str
+    results: Path
+    record: Record
+    settings: Settings
+    workshop: Workshop
+    mutators: Mapping[str, Mutator]
+
+    def engine(self, observer: Observer) -> Engine:
+        """Return the engine of this run."""
+        return Engine(self.settings, self.record, self.workshop, self.mutators, observer)
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return all candidates so far, the baseline first."""
+        return self.record.candidates()
+
+    def incumbent(self) -> Candidate:
+        """Return the incumbent."""
+        return self.record.incumbent()
+
+    def incumbent_bpb(self) -> float | None:
+        """Return the incumbent's bits per byte, None before the baseline was graded."""
+        return self.record.incumbent().bpb
+
+
+@contextlib.contextmanager
+def open_loop(
+    settings: Settings,
+    inipath: Path | None,
+    factories: Mapping[str, MutatorFactory],
+    say: Callable[[str], None],
+) -> Iterator[Opened]:
+    """Hold a run while the block lasts, new or taken up where it stopped.
+
+    Raises `SettingsError` or `StoreError`, with nothing changed in the user's checkout, when the run cannot
+    begin: its message says what, where and what to do. Raises `CannotGate` for a suite without tests or
+    without an objective.
+    """
+    name = settings.run or "main"
+    workspace = Workspace.open(settings.root)
+    home = Home.open(settings.root)
+    mutators = _mutators(settings, factories)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(home.lock(name))
+        ledger = stack.enter_context(Ledger.open(home.ledger))
+        workspace.prune(name)
+        run = _run(name, settings, workspace, ledger, say)
+        files = workspace.files(run.snapshot)
+        check(settings, files)
+        tree = stack.enter_context(workspace.worktree(f"loop-{os.getpid()}-trusted", run.snapshot))
+        problems = mutable_imports(tree, eval_files(tree, settings.evals), settings.mutable)
+        if problems:
+            raise SettingsError("\n".join(problems))
+        logs = home.path / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        prepared = prepare(settings, tree, logs / "prepare.log")
+        if prepared is not None and prepared.status is not Status.COMPLETED:
+            raise SettingsError(prepare_failed(settings, prepared.detail, logs / "prepare.log"))
+        suite = Suite(tree, _inifile(settings.root, inipath), settings.evals, settings.workers)
+        _check_suite(settings, suite, run, home)
+        record = Record.begin(run, home, ledger, workspace)
+        record.reconcile()
+        trainer = Trainer(settings, Artifacts(home.artifacts))
+        workshop = Workshop(settings, name, home, workspace, trainer, suite)
+        yield Opened(name, home.results, record, settings, workshop, mutators)
+
+
+def _run(
+    name: str, settings: Settings, workspace: Workspace, ledger: Ledger, say: Callable[[str], None]
+) -> Run:
+    """Return the run on record, or a new one from the working tree as it stands."""
+    head, snapshot = workspace.snapshot()
+    fresh = new_run(name, head, snapshot, frozen(settings))
+    run = ledger.run(name)
+    if run is None:
+        return fresh
+    candidates = ledger.candidates(name)
+    if not candidates or candidates[0].decision is None:
+        return fresh  # nothing was judged yet, so the tree as it stands now is the baseline
+    check_resumed(name, settings, run.settings)
+    decided = [candidate for candidate in candidates[1:] if candidate.decision is not None]
+    say(f"evalloop: going on with run {name}: {len(decided)} candidates are decided")
+    if snapshot != run.snapshot:
+        say(
+            f"evalloop: the working tree has changed since run {name} began, and the run goes on from its own "
+            f"snapshot {run.snapshot[:12]}. To begin with the tree as it is now: --evalloop-run NAME"
+        )
+    return run
+
+
+def _mutators(settings: Settings, factories: Mapping[str, MutatorFactory]) -> dict[str, Mutator]:
+    for name in settings.mutators:
+        if name not in factories:
+            raise SettingsError(
+                f"--evalloop-mutator is {name!r}, which nobody provides. Choose from {', '.join(sorted(factories))}, "
+                "or provide it with the hook pytest_evalloop_mutators."
+            )
+    return {name: factories[name](settings) for name in settings.mutators}
+
+
+def _inifile(root: Path, inipath: Path | None) -> Path | None:
+    if inipath is None or root not in inipath.parents:
+        return None
+    return inipath.relative_to(root)
+
+
+def _check_suite(settings: Settings, suite: Suite, run: Run, home: Home) -> None:
+    """Raise `SettingsError` when the suite cannot be collected, `CannotGate` when it could not judge."""
+    folder = home.candidate(run.name, 0) / "collect"
+    assignment = Assignment(
+        str(settings.root), str(suite.tree), "", str(folder), f"{run.name}/0", run.snapshot, settings.mutable
+    )
+    collected, why = collect(suite, assignment, seconds=_COLLECT_SECONDS)
+    places = ", ".join(settings.evals)
+    if collected is None:
+        raise SettingsError(f"the evals in {places} cannot be collected: {why}")
+    if not collected.nodeids:
+        raise CannotGate(
+            f"there are no tests in {places}, so nothing can gate. Write one, or set evalloop_evals."
+        )
+    if not collected.objective:
+        raise CannotGate(
+            f"no test in {places} uses the fixture val_bpb, so the loop has no objective. Add one: "
+            "def test_val_bpb(val_bpb): assert val_bpb <= 2.4"
+        )

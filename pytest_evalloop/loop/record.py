@@ -1,0 +1,181 @@
+"""What is on record of one run: the ledger, the refs that keep its commits, and the results table."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pytest_evalloop.loop.acceptance import Measurement
+from pytest_evalloop.records import Candidate, Grade, Run, Training, Verdict
+from pytest_evalloop.store.cache import Artifacts
+from pytest_evalloop.store.home import Home, StoreError
+from pytest_evalloop.store.ledger import Ledger
+from pytest_evalloop.store.results import write_results
+from pytest_evalloop.store.workspace import Workspace
+
+
+def branch(run: str) -> str:
+    """Return the branch on which the accepted candidates of a run are commits."""
+    return f"refs/heads/evalloop/{run}"
+
+
+class Record:
+    """The durable state of one run; a process that is killed between any two calls loses nothing.
+
+    The ledger leads: it says what is true, and refs and table are brought to agree with it.
+    """
+
+    def __init__(self, run: Run, home: Home, ledger: Ledger, workspace: Workspace) -> None:
+        self.run = run
+        self._home = home
+        self._ledger = ledger
+        self._workspace = workspace
+        self._artifacts = Artifacts(home.artifacts)
+
+    @classmethod
+    def begin(cls, run: Run, home: Home, ledger: Ledger, workspace: Workspace) -> Record:
+        """Put a new run on record, or one again whose baseline has no verdict yet."""
+        existing = ledger.run(run.name)
+        if existing is None and workspace.ref(branch(run.name)) is not None:
+            raise StoreError(
+                f"The branch evalloop/{run.name} exists, but {home.ledger} knows no run of that name. Rename or "
+                f"delete the branch (git branch -D evalloop/{run.name}), or choose another --evalloop-run."
+            )
+        if existing is None:
+            ledger.create_run(run)
+        elif existing.snapshot != run.snapshot:
+            ledger.restart_run(run)
+        if not ledger.candidates(run.name):
+            ledger.add_candidate(
+                Candidate(run.name, 0, run.head, run.snapshot, "baseline", "the working tree at the start")
+            )
+        return cls(run, home, ledger, workspace)
+
+    def reconcile(self) -> None:
+        """Bring refs, table and cache to agree with the ledger after a crash.
+
+        Raises `StoreError` when the run's branch stands where the loop never put it.
+        """
+        self._artifacts.sweep()
+        for candidate in self.candidates():
+            self._keep(candidate)
+        self._advance()
+        self._write_results()
+
+    # -- what is known
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return all candidates by number, the baseline first."""
+        return self._ledger.candidates(self.run.name)
+
+    def baseline(self) -> Candidate:
+        """Return candidate 0."""
+        return self.candidates()[0]
+
+    def incumbent(self) -> Candidate:
+        """Return the candidate that was accepted last."""
+        return self._ledger.incumbent(self.run.name)
+
+    def unfinished(self) -> tuple[Candidate, ...]:
+        """Return the candidates that were proposed and have no verdict."""
+        return self._ledger.open_candidates(self.run.name)
+
+    def trainings(self, candidate: Candidate) -> tuple[Training, ...]:
+        """Return the trainings of a candidate, in the order in which they ended."""
+        return self._ledger.trainings(self.run.name, candidate.number)
+
+    def grades(self, candidate: Candidate) -> dict[int, Grade]:
+        """Return the grades of a candidate by seed."""
+        return self._ledger.grades(self.run.name, candidate.number)
+
+    def measurements(self, candidate: Candidate) -> tuple[Measurement, ...]:
+        """Return what was measured of a candidate, one measurement a seed."""
+        keys = {training.seed: training.key for training in self.trainings(candidate)}
+        return tuple(
+            Measurement(keys[seed], seed, grade.scores)
+            for seed, grade in sorted(self.grades(candidate).items())
+            if grade.scores
+        )
+
+    # -- what happens
+
+    def proposed(self, candidate: Candidate) -> None:
+        """Record a proposed candidate and keep its commit reachable, with its diff as a file."""
+        self._ledger.add_candidate(candidate)
+        self._keep(candidate)
+
+    def trained(self, candidate: Candidate, training: Training) -> None:
+        """Record how a training ended; one that is on record already is left as it is."""
+        known = self.trainings(candidate)
+        if not any(run.seed == training.seed and run.status is training.status for run in known):
+            self._ledger.add_training(self.run.name, candidate.number, len(known), training)
+
+    def graded(self, candidate: Candidate, seed: int, grade: Grade) -> None:
+        """Record what the suite said of a candidate under a seed."""
+        self._ledger.add_grade(self.run.name, candidate.number, seed, grade)
+
+    def decided(self, candidate: Candidate) -> None:
+        """Record a verdict, move the branch to an accepted commit, and drop what a rejected one trained."""
+        self._ledger.decide(candidate)
+        self._advance()
+        self._sort_artifacts(candidate)
+        self._write_results()
+
+    def _keep(self, candidate: Candidate) -> None:
+        ref = f"refs/evalloop/{self.run.name}/{candidate.number}"
+        if self._workspace.ref(ref) != candidate.commit:
+            self._workspace.update_ref(ref, candidate.commit, self._workspace.ref(ref))
+        diff = self._home.candidate(self.run.name, candidate.number) / "change.diff"
+        if candidate.number > 0 and not diff.exists():
+            diff.parent.mkdir(parents=True, exist_ok=True)
+            text = self._workspace.diff(candidate.parent, candidate.commit)
+            diff.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+    def _advance(self) -> None:
+        """Move the branch to the incumbent, and only from where the loop itself left it."""
+        accepted = [
+            candidate.accepted_commit
+            for candidate in self.candidates()
+            if candidate.decision is not None
+            and candidate.decision.verdict is Verdict.ACCEPTED
+            and candidate.accepted_commit
+        ]
+        if not accepted:
+            return
+        name = branch(self.run.name)
+        stands = self._workspace.ref(name)
+        if stands == accepted[-1]:
+            return
+        if stands is not None and stands not in accepted:
+            raise StoreError(
+                f"The branch evalloop/{self.run.name} stands at {stands[:12]}, where this loop never put it. Set it "
+                f"back with git update-ref {name} {accepted[-1]}, or start another run with --evalloop-run NAME."
+            )
+        self._workspace.update_ref(name, accepted[-1], stands)
+
+    def _sort_artifacts(self, candidate: Candidate) -> None:
+        decision = candidate.decision
+        if decision is not None and decision.verdict is Verdict.ACCEPTED:
+            for training in self.trainings(candidate):
+                link = self._home.candidate(self.run.name, candidate.number) / f"artifacts-seed-{training.seed}"
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.is_symlink():
+                    link.symlink_to(os.path.relpath(training.artifacts, link.parent))
+            return
+        kept = {
+            training.key
+            for other in self.candidates()
+            if other.number != candidate.number
+            for training in self.trainings(other)
+        }
+        for training in self.trainings(candidate):
+            if training.key not in kept and not training.reused:
+                self._artifacts.drop(training.key)
+
+    def _write_results(self) -> None:
+        write_results(self._home.results, self.candidates())
+
+
+def new_run(name: str, head: str, snapshot: str, settings: dict[str, object]) -> Run:
+    """Return the record of a run that begins now."""
+    return Run(name, time.time(), head, snapshot, settings)

@@ -1,0 +1,134 @@
+"""Where the engine's work is done: worktrees, trainings and gradings of one run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pytest_evalloop.candidate.training import Progress, RunningTraining, Trainer, cap
+from pytest_evalloop.loop.grading import Suite, grade
+from pytest_evalloop.records import Candidate, Grade, Training
+from pytest_evalloop.settings import Settings
+from pytest_evalloop.store.home import Home
+from pytest_evalloop.store.scope import Change
+from pytest_evalloop.store.workspace import Workspace
+from pytest_evalloop.suite.assignment import Assignment
+
+_SLOWER = 4.0
+_GRACE_SECONDS = 60.0
+
+
+class Workshop:
+    """Edits, trains and grades candidates; every process it starts is gone when its method returns."""
+
+    def __init__(
+        self, settings: Settings, run: str, home: Home, workspace: Workspace, trainer: Trainer, suite: Suite
+    ) -> None:
+        self._settings = settings
+        self._run = run
+        self._home = home
+        self._workspace = workspace
+        self._trainer = trainer
+        self._suite = suite
+        self._cap = cap(settings, None)
+        self._grade_seconds = settings.grade_seconds
+
+    def limit(self, training: Training, graded: Grade) -> None:
+        """Cap all further work by what the baseline used."""
+        self._cap = cap(self._settings, training)
+        self._grade_seconds = min(self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS)
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of a candidate's logs, created if need be."""
+        folder = self._home.candidate(self._run, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextlib.contextmanager
+    def edit(self, number: int, commit: str) -> Iterator[Path]:
+        """Yield a worktree at `commit` for a mutator to edit."""
+        with self._workspace.worktree(_worktree(number, "edit"), commit) as tree:
+            yield tree
+
+    def commit(self, worktree: Path, message: str) -> str:
+        """Commit what a mutator left in its worktree and return the commit."""
+        return self._workspace.commit_all(worktree, message)
+
+    def changes(self, candidate: Candidate) -> tuple[Change, ...]:
+        """Return what a candidate changed against its parent."""
+        return self._workspace.changed(candidate.parent, candidate.commit)
+
+    def paths(self, commit: str) -> tuple[str, ...]:
+        """Return the paths of all files of a commit."""
+        return tuple(self._workspace.files(commit))
+
+    def train_all(
+        self, candidate: Candidate, seeds: Sequence[int], tick: Callable[[Progress | None], None]
+    ) -> list[Training]:
+        """Train a candidate under several seeds side by side, each only if its content was never trained."""
+        files = self._workspace.files(candidate.commit)
+        keys = {seed: self._trainer.key(files, seed) for seed in seeds}
+        done = {seed: found for seed, key in keys.items() if (found := self._trainer.find(key)) is not None}
+        folder = self.folder(candidate.number)
+        with contextlib.ExitStack() as stack:
+            running: dict[int, RunningTraining] = {}
+            for seed in seeds:
+                if seed in done:
+                    continue
+                name = _worktree(candidate.number, f"seed-{seed}")
+                tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
+                log = folder / f"train-seed-{seed}.log"
+                running[seed] = stack.enter_context(self._trainer.start(tree, keys[seed], seed, log, self._cap))
+            for seed, training in running.items():
+                done[seed] = training.wait(tick)
+        return [done[seed] for seed in seeds]
+
+    def grade(
+        self,
+        candidate: Candidate,
+        training: Training,
+        *,
+        objective_only: bool = False,
+        tick: Callable[[], None] | None = None,
+    ) -> Grade:
+        """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process."""
+        name = _worktree(candidate.number, "grade")
+        with self._workspace.worktree(name, candidate.commit) as tree:
+            assignment = Assignment(
+                root=str(self._settings.root),
+                tree=str(tree),
+                artifacts=training.artifacts,
+                logs=str(self.folder(candidate.number) / f"grade-seed-{training.seed}"),
+                id=f"{self._run}/{candidate.number}",
+                commit=candidate.commit,
+                mutable=self._settings.mutable,
+                objective_only=objective_only,
+            )
+            return grade(self._suite, assignment, seconds=self._grade_seconds, tick=tick)
+
+    def seal(self, candidate: Candidate, graded: Grade) -> str:
+        """Return the commit, with trailers, under which an accepted candidate enters the run's branch."""
+        if candidate.number == 0:
+            return candidate.commit
+        delta = candidate.decision.delta if candidate.decision is not None else None
+        passed = sum(case.outcome == "passed" for case in graded.outcomes)
+        lines = [
+            candidate.description,
+            "",
+            candidate.decision.reason if candidate.decision is not None else "",
+            "",
+            f"Val-BPB: {candidate.bpb:.6f}",
+            f"Val-BPB-Delta: {-delta:.6f}" if delta is not None else "Val-BPB-Delta: unknown",
+            f"Evals: {passed} passed",
+            f"Mutator: {candidate.mutator}",
+            f"Candidate: {candidate.run}/{candidate.number}",
+        ]
+        tree = self._workspace.tree(candidate.commit)
+        return self._workspace.commit_tree(tree, candidate.parent, "\n".join(lines) + "\n")
+
+
+def _worktree(number: int, what: str) -> str:
+    """Name a worktree after this process, so that loops of two runs never share one."""
+    return f"loop-{os.getpid()}-{number}-{what}"

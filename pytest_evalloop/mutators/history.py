@@ -1,0 +1,115 @@
+"""What the history tells a mutator: a table for those who read, and trials for those who count."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_evalloop.mutators.space import Value
+from pytest_evalloop.records import Candidate, Status, Verdict
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An earlier candidate of this mutator: all values, the old ones of those it changed, and its outcome.
+
+    `bpb` is None for a candidate that failed; it is corrected for what other mutators had gained by then.
+    """
+
+    values: Mapping[str, Value]
+    old: Mapping[str, Value]
+    bpb: float | None
+    accepted: bool
+    recent: bool
+
+
+def plain(text: str, limit: int) -> str:
+    """Return `text` as one line without control characters or terminal escapes, cut to `limit` characters."""
+    # Category C also holds invisible format characters that reorder or hide what stands beside them.
+    visible = (
+        " " if unicodedata.category(sign).startswith(("C", "Z")) else sign for sign in _ESCAPE.sub("", text)
+    )
+    line = " ".join("".join(visible).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def table(history: Sequence[Candidate], *, recent: int = 40, best: int = 5) -> str:
+    """Return a Markdown table of the last `recent` candidates and of the `best` accepted ones before them.
+
+    The baseline always stands first. Everything in it is data: it cannot begin a new row or cell.
+    """
+    earlier = sorted(
+        (candidate for candidate in history[:-recent] if candidate.number > 0 and accepted(candidate)),
+        key=lambda candidate: -(candidate.decision.delta or 0.0) if candidate.decision else 0.0,
+    )
+    baseline = [candidate for candidate in history[:-recent] if candidate.number == 0]
+    kept = sorted([*baseline, *earlier[:best]], key=lambda candidate: candidate.number)
+    lines = ["| # | by | idea | verdict | improvement | val_bpb | reason |", "|--:|---|---|---|--:|--:|---|"]
+    lines += [_row(candidate) for candidate in [*kept, *history[-recent:]]]
+    left_out = len(history) - len(lines) + 2
+    if left_out:
+        lines.append(f"\n{left_out} earlier candidates are left out.")
+    return "\n".join(lines)
+
+
+def _row(candidate: Candidate) -> str:
+    decision = candidate.decision
+    status = candidate.status
+    broken = status is not None and status is not Status.COMPLETED
+    cells = (
+        str(candidate.number),
+        candidate.mutator,
+        candidate.description,
+        "baseline" if candidate.number == 0 else str(decision.verdict) if decision else "",
+        "" if decision is None or decision.delta is None else f"{decision.delta:+.4f}",
+        "" if candidate.bpb is None else f"{candidate.bpb:.4f}",
+        ": ".join(
+            part for part in (str(status) if broken else "", decision.reason if decision else "") if part
+        ),
+    )
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    # A backslash of its own could take the one off that guards a pipe.
+    return plain(text, 160).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
+    """Return the earlier candidates of this mutator, and what all others have gained (bits per byte).
+
+    What a new prompt or an agent's patch gained says nothing about the parameters, so it is added back to
+    the bpb of every candidate that came after it.
+    """
+    trials: list[Trial] = []
+    gained = 0.0
+    last = max((n for n, candidate in enumerate(history) if accepted(candidate)), default=-1)
+    for index, candidate in enumerate(history):
+        changed, values = candidate.parameters.get("changed"), candidate.parameters.get("values")
+        if candidate.mutator != "search" or not isinstance(changed, Mapping) or not isinstance(values, Mapping):
+            if accepted(candidate) and candidate.decision is not None:
+                gained += candidate.decision.delta or 0.0
+            continue
+        completed = candidate.status is Status.COMPLETED and candidate.passed is not False
+        bpb = candidate.bpb if completed else None
+        trials.append(
+            Trial(
+                values=values,
+                old={name: pair[0] for name, pair in changed.items()},
+                bpb=bpb + gained if bpb is not None and math.isfinite(bpb) else None,
+                accepted=accepted(candidate),
+                recent=index > last,
+            )
+        )
+    return trials, gained
+
+
+def accepted(candidate: Candidate) -> bool:
+    """Return whether the candidate became an incumbent; the baseline was none of the accepted."""
+    decision = candidate.decision
+    return candidate.number > 0 and decision is not None and decision.verdict is Verdict.ACCEPTED

@@ -1,0 +1,89 @@
+"""The pytest door: options, ini values, markers, and which plugin object a session gets.
+
+Imports pytest and the standard library only; everything else is imported by the sessions that use it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+# name, flag's metavar (None: ini only), ini type, help
+_OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
+    ("run", "NAME", "string", "name of the run; it is resumed when it exists (default: main)"),
+    (
+        "mutator",
+        "NAME",
+        "args",
+        "search, prompt, agent or a project's own; repeatable (default: prompt search)",
+    ),
+    ("candidates", "N", "string", "stop when the run has tried this many candidates"),
+    ("time", "8h", "string", "stop after this much wall-clock time"),
+    ("target", "BPB", "string", "stop when the incumbent's bits per byte are this low"),
+    ("patience", "N", "string", "stop after this many rejections in a row"),
+    (
+        "budget",
+        "450steps",
+        "string",
+        "what one training may use: steps, tokens, flops, cpu-s or s (wall clock)",
+    ),
+    ("mutable", None, "args", "globs of the files that a candidate may change"),
+    ("train", None, "string", "the train command"),
+    ("load", None, "string", "module:function that loads a candidate, called in its own process only"),
+    ("prepare", None, "string", "command that prepares the data splits, run before anything else"),
+    ("evals", None, "args", "folders of the eval suite (default: evals)"),
+    ("data", None, "string", "folder that training may read"),
+    ("hidden", None, "args", "folders that no training may read"),
+    ("prompt", None, "string", "file of the primer, which stands before every document"),
+    ("space", None, "string", "file whose annotated types are the search space"),
+    ("agent", None, "string", "command of the agent mutator"),
+    ("agent_time", None, "string", "how long the agent may work on one candidate (default: 10m)"),
+    ("memory", None, "string", "memory of one process tree (default: 80 % of the machine)"),
+    ("seeds", None, "string", "how many seeds of the baseline measure the training noise (default: 3)"),
+    ("train_limit", None, "string", "wall-clock limit of the baseline's training (default: 2h)"),
+    ("grade_limit", None, "string", "wall-clock limit of one grading (default: 30m)"),
+)
+_MARKER = (
+    "failure_mode(id, title, severity=None, traces=(), tolerate=0.0): names the failure mode that a test checks; "
+    "all cases of one id form one rate, which passes if its upper 95 % bound is at most tolerate"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare every flag with the default None, and its ini value beside it."""
+    group = parser.getgroup("evalloop", "evals as tests, and a loop that improves a model under them")
+    group.addoption("--evalloop", action="store_true", default=None, help="run the loop instead of tests")
+    for name, metavar, kind, text in _OPTIONS:
+        if metavar is not None:
+            action = "append" if kind == "args" else "store"
+            group.addoption(f"--evalloop-{name}", metavar=metavar, action=action, default=None, help=text)
+        parser.addini(f"evalloop_{name}", text, type=kind, default=None)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks of hookspec.py."""
+    from pytest_evalloop import hookspec
+
+    pluginmanager.add_hookspecs(hookspec)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the loop's controller under `--evalloop`, and what eval authors use otherwise."""
+    config.addinivalue_line("markers", _MARKER)
+    if config.getoption("evalloop") and not hasattr(config, "workerinput"):
+        from pytest_evalloop.shell.controller import Controller
+
+        config.pluginmanager.register(Controller.from_config(config), "evalloop-controller")
+        return
+    from pytest_evalloop.suite import fixtures, session
+
+    config.pluginmanager.register(fixtures, "evalloop-fixtures")
+    config.pluginmanager.register(session.SuiteSession(config), "evalloop-suite")
+
+
+def read_values(config: pytest.Config) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the flags (None where absent) and the ini values (None where absent) by short name."""
+    flags = {name: config.getoption(f"evalloop_{name}", None) for name, *_ in _OPTIONS}
+    return flags, {name: config.getini(f"evalloop_{name}") for name, *_ in _OPTIONS}

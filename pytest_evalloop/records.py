@@ -1,0 +1,222 @@
+"""The frozen records that every room of the package speaks in."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Status(enum.StrEnum):
+    """What happened to a process; says nothing about whether its work was any good."""
+
+    COMPLETED = "completed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+
+
+class Verdict(enum.StrEnum):
+    """What the acceptance rule decided about a candidate."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text to be scored whole: its id and its raw bytes."""
+
+    id: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything one answer of the system went through: input, steps, output."""
+
+    input: str
+    output: str
+    steps: tuple[Mapping[str, object], ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScore:
+    """What one document cost: its information content in bits and its length in bytes."""
+
+    id: str
+    bits: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one training run may use, as `amount` of `unit` (steps, tokens, flops, cpu-s or s)."""
+
+    amount: float
+    unit: str
+
+    def __str__(self) -> str:
+        """Render as the flag and `EVALLOOP_BUDGET` spell it."""
+        return f"{self.amount:.12g}{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """How a supervised process tree ended and what it used, measured from outside of it.
+
+    `cpu_seconds` covers every process of the tree, `peak_bytes` is the highest sampled sum of
+    their resident memory, `returncode` is that of the first process (negative: the signal).
+    """
+
+    status: Status
+    returncode: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training run of one tree under one seed, and where its artifacts lie."""
+
+    key: str
+    seed: int
+    status: Status
+    artifacts: str
+    compute_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+    detail: str = ""
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """How one test of the eval suite ended; `tolerated` is a failing case within a rate."""
+
+    nodeid: str
+    outcome: str
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often a failure mode occurred in one grading, and what its bound says.
+
+    `upper` is the one-sided upper confidence bound of the failure rate.
+    """
+
+    id: str
+    title: str
+    failures: int
+    cases: int
+    upper: float
+    tolerate: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What the eval suite said about one set of artifacts.
+
+    `exit_status` is that of the eval process, None when it did not report one. `scores` is empty
+    when the objective was not measured. `check_seconds` is the tests' own time, `overhead_seconds`
+    what starting hosts cost inside of it.
+    """
+
+    status: Status
+    exit_status: int | None
+    outcomes: tuple[CaseOutcome, ...]
+    rates: tuple[Rate, ...]
+    scores: tuple[DocumentScore, ...]
+    check_seconds: float
+    wall_seconds: float
+    host_seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with its numbers: improvement, margin it had to exceed, and the reason in words.
+
+    `delta` is incumbent minus candidate in bits per byte, so an improvement is positive.
+    """
+
+    verdict: Verdict
+    reason: str
+    delta: float | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of the ledger: a proposed change and all that is known about it so far.
+
+    Number 0 is the baseline. `commit` is the proposed commit, `accepted_commit` the one with trailers
+    on the run's branch. A candidate without a verdict is still to be finished.
+    """
+
+    run: str
+    number: int
+    parent: str
+    commit: str
+    mutator: str
+    description: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    status: Status | None = None
+    decision: Decision | None = None
+    bpb: float | None = None
+    passed: bool | None = None
+    peak_bytes: int | None = None
+    accepted_commit: str | None = None
+    train_seconds: float = 0.0
+    check_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One loop: its name, trusted snapshot, and the settings that its numbers depend on."""
+
+    name: str
+    created: float
+    head: str
+    snapshot: str
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a mutator is told before it proposes a candidate.
+
+    Paths are absolute. `history` holds every decided candidate in order, the baseline first; validation
+    and vault data are never part of it.
+    """
+
+    run: str
+    number: int
+    seed: int
+    worktree: str
+    incumbent: str
+    incumbent_bpb: float
+    history: tuple[Candidate, ...]
+    mutable: tuple[str, ...]
+    budget: Budget
+    train_data: str
+    prompt: str | None
+    space: str | None
+    log: str
+    program: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a mutator did to the worktree: one line of description and the parameters it set."""
+
+    description: str
+    parameters: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Tables and summaries of what a run has on record."""

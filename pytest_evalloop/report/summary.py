@@ -1,0 +1,89 @@
+"""Words and tables about candidates: pure functions from records to lines of text."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from pytest_evalloop.records import Candidate, Verdict
+
+_HEAD = ("#", "verdict", "bpb", "change", "margin", "mutator", "what it tried")
+_WIDTH = 60
+
+
+def outcome_line(candidate: Candidate) -> str:
+    """Say in one line what became of a candidate."""
+    verdict = candidate.decision.verdict if candidate.decision is not None else "open"
+    reason = candidate.decision.reason if candidate.decision is not None else ""
+    who = f"{candidate.run}/{candidate.number}"
+    if candidate.number == 0:
+        bpb = f" at {candidate.bpb:.4f} bpb" if candidate.bpb is not None else ""
+        return f"{who} baseline {verdict}{bpb}: {reason}"
+    return f"{who} {verdict}: {candidate.mutator}: {candidate.description}\n    {reason}"
+
+
+def table(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the candidates as lines of aligned columns, the baseline first."""
+    rows = [_HEAD, *(_row(candidate) for candidate in candidates)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    right = {0, 2, 3, 4}
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(candidate: Candidate) -> tuple[str, ...]:
+    decision = candidate.decision
+    text = candidate.description
+    return (
+        str(candidate.number),
+        decision.verdict.value if decision is not None else "open",
+        _number(candidate.bpb),
+        _number(-decision.delta if decision is not None and decision.delta is not None else None, "+.4f"),
+        _number(decision.margin if decision is not None else None),
+        candidate.mutator,
+        text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…",
+    )
+
+
+def gain(candidates: Sequence[Candidate], incumbent: Candidate) -> str:
+    """Say where the incumbent stands against the baseline."""
+    baseline = candidates[0]
+    if baseline.bpb is None or incumbent.bpb is None:
+        return "nothing was measured yet"
+    if incumbent.number == 0:
+        return f"incumbent: the baseline, {baseline.bpb:.4f} bpb; no candidate was accepted"
+    return (
+        f"incumbent: {incumbent.run}/{incumbent.number}, {incumbent.bpb:.4f} bpb, "
+        f"{incumbent.bpb - baseline.bpb:+.4f} against the baseline's {baseline.bpb:.4f}"
+    )
+
+
+def costs(candidates: Sequence[Candidate]) -> str:
+    """Say what the decided candidates cost: training, checks, and the overhead of the loop itself."""
+    graded = [candidate for candidate in candidates if candidate.bpb is not None]
+    if not graded:
+        return "no candidate was graded"
+    training = sum(candidate.train_seconds for candidate in candidates)
+    checks = sum(candidate.check_seconds for candidate in graded)
+    overhead = [candidate.overhead_seconds for candidate in graded]
+    peak = max((candidate.peak_bytes or 0 for candidate in candidates), default=0)
+    return (
+        f"compute: {training:.0f} s of training, {checks:.0f} s of checks; overhead of the loop itself "
+        f"{statistics.median(overhead):.1f} s per candidate (median, most {max(overhead):.1f} s); "
+        f"peak memory of a training {peak / 1e6:.0f} MB"
+    )
+
+
+def counts(candidates: Sequence[Candidate]) -> tuple[int, int]:
+    """Return how many candidates, the baseline aside, were accepted and rejected."""
+    verdicts = [candidate.decision.verdict for candidate in candidates[1:] if candidate.decision is not None]
+    return verdicts.count(Verdict.ACCEPTED), verdicts.count(Verdict.REJECTED)
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,215 @@
+"""What a project asks for, read once from flags and ini and checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pytest_evalloop.records import Budget
+
+BUDGET_UNITS = ("steps", "tokens", "flops", "cpu-s", "s")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class SettingsError(ValueError):
+    """A flag or an ini value cannot be used; the message names value, option and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a loop or a plain `pytest evals` needs to know about the project.
+
+    Paths in `evals`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
+    `root`; times are seconds, sizes bytes. `overdraft` is the share by which a training may use more
+    compute than the baseline before it is stopped.
+    """
+
+    root: Path
+    train: tuple[str, ...]
+    load: str
+    budget: Budget
+    mutable: tuple[str, ...]
+    evals: tuple[str, ...] = ("evals",)
+    prepare: tuple[str, ...] = ()
+    data: str = "data/train"
+    hidden: tuple[str, ...] = ()
+    prompt: str | None = None
+    space: str | None = None
+    agent: tuple[str, ...] = ()
+    agent_seconds: float = 600.0
+    run: str | None = None
+    mutators: tuple[str, ...] = ("prompt", "search")
+    candidates: int | None = None
+    seconds: float | None = None
+    target: float | None = None
+    patience: int | None = None
+    seeds: int = 3
+    memory_bytes: int | None = None
+    train_seconds: float = 7200.0
+    grade_seconds: float = 1800.0
+    overdraft: float = 0.25
+    workers: str | None = None
+
+
+def parse_budget(text: str) -> Budget:
+    """Read a budget such as `450steps`, `5e6tokens`, `1e13flops`, `40cpu-s` or `300s`."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([a-z-]+)\s*", text)
+    if match is None or match[2] not in BUDGET_UNITS or not 0 < float(match[1]) < float("inf"):
+        raise SettingsError(
+            f"evalloop_budget is {text!r}, which is no budget. "
+            "Write a positive amount and a unit: 450steps, 5e6tokens, 1e13flops, 40cpu-s or 300s (wall clock)."
+        )
+    return Budget(float(match[1]), match[2])
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Read a length of time such as `8h`, `1h30m`, `90s` or `90` in seconds."""
+    cleaned = text.strip().lower()
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([hms])", cleaned)
+    if parts and "".join(number + unit for number, unit in parts) == cleaned:
+        total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    elif re.fullmatch(r"[0-9]+(\.[0-9]+)?", cleaned):
+        total = float(cleaned)
+    else:
+        total = 0.0
+    if not total > 0:
+        raise SettingsError(
+            f"{option} is {text!r}, which is no length of time. Write for example 8h, 1h30m or 90s."
+        )
+    return total
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """Read a size such as `2GB` or `512MiB` in bytes."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?b)\s*", text.lower())
+    if match is None or not float(match[1]) > 0:
+        raise SettingsError(f"{option} is {text!r}, which is no size. Write for example 2GB or 512MiB.")
+    return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def parse_command(text: str, option: str) -> tuple[str, ...]:
+    """Split a command as a POSIX shell would; nothing is expanded and no shell is started."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{option} is {text!r}, which cannot be split into words ({error}). Close the quotation."
+        ) from error
+    return words
+
+
+def relative(root: Path, value: str, option: str) -> str:
+    """Return `value` as a POSIX path below `root`, or raise when it leads outside of it."""
+    path = PurePosixPath(value)
+    if path.is_absolute():
+        try:
+            path = PurePosixPath(Path(value).relative_to(root).as_posix())
+        except ValueError:
+            raise SettingsError(
+                f"{option} names {value!r}, which lies outside of the project {root}. Use a path inside of it."
+            ) from None
+    if ".." in path.parts:
+        raise SettingsError(
+            f"{option} names {value!r}, which leads out of the project. Use a path without '..'."
+        )
+    return path.as_posix()
+
+
+def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -> Settings:
+    """Build the settings from flags (None where absent) and ini values (empty where absent).
+
+    Raises `SettingsError` for the first value that cannot be used.
+    """
+
+    def text(name: str) -> str:
+        flag = options.get(name)
+        return str(flag if flag is not None else ini.get(name) or "").strip()
+
+    def words(name: str) -> list[str]:
+        value = options.get(name) or ini.get(name) or ()
+        return [str(item) for item in value] if isinstance(value, Sequence) else []
+
+    def number(name: str, least: int) -> int | None:
+        value = text(name)
+        if not value:
+            return None
+        if not value.isdecimal() or int(value) < least:
+            raise SettingsError(f"--evalloop-{name} is {value!r}. Give a whole number of at least {least}.")
+        return int(value)
+
+    def seconds(name: str, default: float) -> float:
+        value = text(name)
+        return parse_seconds(value, f"evalloop_{name}") if value else default
+
+    def path(name: str) -> str | None:
+        value = text(name)
+        return relative(root, value, f"evalloop_{name}") if value else None
+
+    return Settings(
+        root=root,
+        train=parse_command(text("train"), "evalloop_train"),
+        load=text("load"),
+        budget=parse_budget(text("budget") or "450steps"),
+        mutable=tuple(words("mutable")),
+        evals=tuple(relative(root, item, "evalloop_evals") for item in words("evals")) or ("evals",),
+        prepare=parse_command(text("prepare"), "evalloop_prepare"),
+        data=path("data") or "data/train",
+        hidden=tuple(relative(root, item, "evalloop_hidden") for item in words("hidden")),
+        prompt=path("prompt"),
+        space=path("space"),
+        agent=parse_command(text("agent"), "evalloop_agent"),
+        agent_seconds=seconds("agent_time", 600.0),
+        run=text("run") or None,
+        mutators=tuple(dict.fromkeys(words("mutator"))) or ("prompt", "search"),
+        candidates=number("candidates", 1),
+        seconds=seconds("time", 0.0) or None,
+        target=_target(text("target")),
+        patience=number("patience", 1),
+        seeds=number("seeds", 2) or 3,
+        memory_bytes=parse_bytes(text("memory"), "evalloop_memory") if text("memory") else None,
+        train_seconds=seconds("train_limit", 7200.0),
+        grade_seconds=seconds("grade_limit", 1800.0),
+        workers=text("workers") or None,
+    )
+
+
+def _target(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise SettingsError(
+            f"--evalloop-target is {text!r}. Give the bits per byte at which the loop may stop, such as 2.2."
+        )
+    return value
+
+
+def require(settings: Settings, *, loop: bool) -> None:
+    """Raise `SettingsError` when a value that grading (or the loop) cannot do without is missing."""
+    if not settings.load:
+        raise SettingsError(
+            "evalloop_load is not set, so the candidate cannot be loaded. "
+            'Set it in [tool.pytest] to a module and a function: evalloop_load = "model.adapter:load".'
+        )
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", settings.load):
+        raise SettingsError(
+            f"evalloop_load is {settings.load!r}, which names no function. "
+            "Write a module and a function with a colon between them: model.adapter:load."
+        )
+    if not settings.train:
+        raise SettingsError(
+            "evalloop_train is not set, so nothing can be trained. "
+            'Set it in [tool.pytest] to a command: evalloop_train = "python -m model.train".'
+        )
+    if loop and not settings.mutable:
+        raise SettingsError(
+            "evalloop_mutable is not set, so no candidate may change anything. "
+            'List the files that a candidate may change in [tool.pytest]: evalloop_mutable = ["model/*.py"].'
+        )

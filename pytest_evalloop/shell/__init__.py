@@ -1,0 +1,1 @@
+"""The pytest session of a loop: its controller and what it shows."""

@@ -1,0 +1,210 @@
+"""The pytest session of a loop: it collects nothing and reports every candidate as a test."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_evalloop.loop.engine import CannotGate
+from pytest_evalloop.loop.opening import Opened, open_loop
+from pytest_evalloop.plugin import read_values
+from pytest_evalloop.protocols import MutatorFactory
+from pytest_evalloop.records import Candidate, Verdict
+from pytest_evalloop.report.summary import costs, gain, table
+from pytest_evalloop.settings import Settings, SettingsError, read
+from pytest_evalloop.shell.terminal import LiveLine, PlainLines
+from pytest_evalloop.store.home import StoreError
+
+
+class Controller:
+    """Replaces collection and test loop by the loop over candidates; never imports a candidate's code."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._opened: Opened | None = None
+        self._stack = contextlib.ExitStack()
+        self._started = time.monotonic()
+        self._reason = ""
+        self._refused = ""
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> Controller:
+        """Read the settings; raises `pytest.UsageError` for a value or a flag that cannot be used."""
+        if config.getoption("usepdb", default=False):
+            raise pytest.UsageError(
+                "--pdb cannot debug a loop: candidates run in other processes. Leave it out."
+            )
+        workers = _take_over_xdist(config)
+        flags, ini = read_values(config)
+        try:
+            settings = read({**flags, "workers": workers}, ini, config.rootpath)
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from None
+        return cls(config, settings)
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what this loop will do, and when it will stop."""
+        settings = self._settings
+        limits = [
+            f"{settings.candidates} candidates" if settings.candidates else "",
+            f"{settings.seconds:.0f} seconds" if settings.seconds else "",
+            f"{settings.target:g} bpb" if settings.target else "",
+            f"{settings.patience} rejections in a row" if settings.patience else "",
+        ]
+        until = " or ".join(limit for limit in limits if limit) or "Ctrl-C"
+        return [
+            f"evalloop: run {settings.run or 'main'}, budget {settings.budget}, "
+            f"mutators {', '.join(settings.mutators)}, until {until}"
+        ]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Check everything that can be checked without training; there are no tests to collect."""
+        session.items = []
+        session.testscollected = 1
+        try:
+            with _usage_errors():
+                self._opened = self._stack.enter_context(
+                    open_loop(self._settings, self._config.inipath, self._factories(), self._say)
+                )
+        except CannotGate as error:
+            self._refused = str(error)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the loop; a failing baseline fails the session, everything else is a finding."""
+        opened = self._opened
+        if opened is None:
+            self._fail(session, self._refused)
+            return True
+        observer = self._observer(opened)
+        try:
+            with observer.live(), _usage_errors():
+                self._reason = opened.engine(observer).run().reason
+        except CannotGate as error:
+            self._fail(session, str(error))
+        except KeyboardInterrupt:
+            self._reason = "it was interrupted; everything is on record, and the same command goes on"
+            raise
+        return True
+
+    def pytest_unconfigure(self) -> None:
+        """Let the run go, so that another process may take it up."""
+        self._stack.close()
+
+    @pytest.hookimpl
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:  # noqa: ANN401
+        """Count candidates by their verdict; the line about each was printed already."""
+        verdict = getattr(report, "evalloop_verdict", None)
+        return None if verdict is None else (verdict, "", "")
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table of candidates, the gain, and what the loop cost."""
+        opened = self._opened
+        if opened is None:
+            return
+        candidates = opened.candidates()
+        if candidates[0].decision is None:
+            return
+        terminalreporter.section(f"evalloop: run {opened.name}")
+        for line in table(candidates):
+            terminalreporter.write_line(line)
+        terminalreporter.write_line("")
+        terminalreporter.write_line(gain(candidates, opened.incumbent()))
+        terminalreporter.write_line(costs(candidates))
+        terminalreporter.write_line(f"accepted commits: git log evalloop/{opened.name}")
+        terminalreporter.write_line(f"all candidates: {opened.results}")
+        if self._reason:
+            terminalreporter.write_line(f"the loop stopped: {self._reason}")
+
+    # -- what it is made of
+
+    def _factories(self) -> dict[str, MutatorFactory]:
+        from pytest_evalloop.mutators.base import builtin
+
+        factories = dict(builtin())
+        for given in self._config.hook.pytest_evalloop_mutators():
+            for name, factory in given.items():
+                if name in factories:
+                    raise pytest.UsageError(
+                        f"two plugins give a mutator named {name!r}. Rename yours in pytest_evalloop_mutators."
+                    )
+                factories[name] = factory
+        return factories
+
+    def _observer(self, opened: Opened) -> PlainLines | LiveLine:
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        file = getattr(getattr(terminal, "_tw", None), "_file", None)
+        if file is not None and file.isatty():
+            return LiveLine(file, self._report, opened.incumbent_bpb, lambda: self._left(opened))
+        return PlainLines(self._say, self._report)
+
+    def _left(self, opened: Opened) -> float | None:
+        """Estimate the seconds until a limit on candidates or time is reached."""
+        elapsed = time.monotonic() - self._started
+        tried = len([item for item in opened.candidates()[1:] if item.decision is not None])
+        estimates = []
+        if self._settings.seconds is not None:
+            estimates.append(self._settings.seconds - elapsed)
+        if self._settings.candidates is not None and tried:
+            estimates.append(elapsed / tried * (self._settings.candidates - tried))
+        return max(0.0, min(estimates)) if estimates else None
+
+    def _say(self, text: str) -> None:
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(text)
+            terminal.flush()
+
+    def _report(self, candidate: Candidate) -> None:
+        """Yield one test report a candidate, so that junitxml and the last line count verdicts."""
+        decision = candidate.decision
+        assert decision is not None
+        accepted = decision.verdict is Verdict.ACCEPTED
+        nodeid = f"evalloop/{candidate.run}/{candidate.number}"
+        longrepr = None if accepted else ("evalloop", candidate.number, f"Skipped: {decision.reason}")
+        report = pytest.TestReport(
+            nodeid,
+            ("evalloop", candidate.number, f"{candidate.mutator}: {candidate.description}"),
+            {},
+            "passed" if accepted else "skipped",
+            longrepr,  # type: ignore[arg-type]  # pytest's own skips are triples too
+            "call",
+            duration=candidate.train_seconds + candidate.check_seconds + candidate.overhead_seconds,
+            evalloop_verdict="baseline" if candidate.number == 0 else decision.verdict.value,
+        )
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    def _fail(self, session: pytest.Session, message: str) -> None:
+        """Report that the baseline or the suite cannot gate, which is what exit status 1 says."""
+        nodeid = f"evalloop/{self._settings.run or 'main'}/0"
+        report = pytest.TestReport(nodeid, ("evalloop", 0, "baseline"), {}, "failed", message, "call")
+        self._config.hook.pytest_runtest_logreport(report=report)
+        session.testsfailed = 1
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except (SettingsError, StoreError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _take_over_xdist(config: pytest.Config) -> str | None:
+    """Keep xdist out of the controller and return what `-n` asked for, for the eval processes."""
+    workers = getattr(config.option, "numprocesses", None)
+    if not workers:
+        return None
+    config.option.numprocesses = None
+    config.option.dist = "no"
+    config.option.tx = []
+    return str(workers)

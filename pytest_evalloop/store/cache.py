@@ -1,0 +1,206 @@
+"""Finished trainings kept by the content of what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from pytest_evalloop.records import Status, Training
+from pytest_evalloop.store.home import StoreError, disk, remove_tree, sync_directory, write_atomically
+from pytest_evalloop.store.owner import Owner
+from pytest_evalloop.store.scope import matches
+
+
+def training_key(  # noqa: PLR0913 - the key is made of exactly these
+    files: Mapping[str, tuple[str, str]],
+    *,
+    exclude: Sequence[str],
+    budget: str,
+    seed: int,
+    command: str,
+    environment: Mapping[str, str],
+) -> str:
+    """Return a name (SHA-256 in hex) for the training of a tree, the same for equal content in any order.
+
+    `files` maps paths to mode and blob; those that match a glob of `exclude` (evals, docs, a prompt that
+    training does not read) do not count.
+    """
+    counted = {path: entry for path, entry in files.items() if not any(matches(glob, path) for glob in exclude)}
+    parts = ["training 1", budget, str(seed), command, str(len(environment))]
+    for name in sorted(environment):
+        parts += [name, environment[name]]
+    for path in sorted(counted):
+        parts += [path, *counted[path]]
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        # With its length before it, no part can run into the next.
+        digest.update(f"{len(data)}:".encode() + data)
+    return digest.hexdigest()
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    training: Training
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """The cache in one folder: complete entries, and attempts that their processes still work on."""
+
+    path: Path
+
+    def get(self, key: str) -> Training | None:
+        """Return a finished training, marked as reused, None if there is none under that key.
+
+        Raises StoreError if its record cannot be read.
+        """
+        entry = self._entry(key)
+        if entry is None:
+            return None
+        return replace(entry.training, artifacts=str(self._place(key) / "artifacts"), reused=True)
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes that the artifacts of a finished training take, None if there is none."""
+        entry = self._entry(key)
+        return None if entry is None else entry.size
+
+    def claim(self, key: str) -> Path:
+        """Return a new empty folder for one attempt to fill, on the file system of the cache.
+
+        Raises StoreError if it cannot be made.
+        """
+        # The owner is part of the name, so that no moment exists at which an attempt has none.
+        attempt = self._attempts / f"{Owner.current()}-{key[:16]}-{secrets.token_hex(4)}"
+        with disk(f"the folder {attempt}"):
+            (attempt / "artifacts").mkdir(parents=True)
+        return attempt / "artifacts"
+
+    def discard(self, artifacts: Path) -> None:
+        """Remove an attempt that `claim` gave out; raises StoreError if something of it is left."""
+        with disk(f"the folder {artifacts.parent}"):
+            remove_tree(artifacts.parent)
+
+    def commit(self, key: str, artifacts: Path, training: Training) -> Training:
+        """Keep an attempt that `claim` gave out as the finished training under a key.
+
+        When another process finished the key first, its training is kept and returned, marked as reused, and
+        this attempt is dropped. Raises StoreError if the attempt holds anything but plain files and folders or
+        cannot be written, ValueError if the training did not complete.
+        """
+        if training.status is not Status.COMPLETED:
+            raise ValueError(f"a training that was {training.status.value} is not kept")
+        attempt = artifacts.parent
+        place = self._place(key)
+        with disk(f"the artifacts in {artifacts}"):
+            size = _settle(artifacts)
+            training = replace(training, key=key, artifacts=str(place / "artifacts"))
+            entry = _Entry(replace(training, artifacts=""), size)
+            write_atomically(attempt / "training.json", msgspec.json.encode(entry))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                attempt.rename(place)
+            except OSError:
+                # A folder is not renamed onto one that holds something: another process was first.
+                first = self.get(key)
+                if first is None:
+                    raise
+                remove_tree(attempt)
+                return first
+            sync_directory(place.parent)
+            sync_directory(self.path)
+        return training
+
+    def drop(self, key: str) -> None:
+        """Forget a finished training; absent is fine. Raises StoreError if something of it is left."""
+        with disk(f"the folder {self._place(key)}"):
+            remove_tree(self._place(key))
+
+    def sweep(self) -> None:
+        """Remove the attempts of processes that are gone; raises StoreError if something of them is left."""
+        with disk(f"the folder {self._attempts}"):
+            for attempt in self._attempts.glob("*"):
+                owner = Owner.parse(attempt.name)
+                if owner is None or not owner.alive:
+                    remove_tree(attempt)
+
+    @property
+    def _attempts(self) -> Path:
+        return self.path / "attempts"
+
+    def _place(self, key: str) -> Path:
+        if not key.isalnum():
+            raise ValueError(f"{key!r} is no key of a training")
+        return self.path / key[:2] / key
+
+    def _entry(self, key: str) -> _Entry | None:
+        record = self._place(key) / "training.json"
+        try:
+            return msgspec.json.decode(record.read_bytes(), type=_Entry)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise StoreError(
+                f"{record} cannot be read: {error}. Remove the folder {record.parent} and run the same command "
+                "again, which trains anew.",
+            ) from error
+
+
+def _settle(artifacts: Path) -> int:
+    """Check what a train command left, make it durable and return its size in bytes."""
+    if not stat.S_ISDIR(artifacts.lstat().st_mode):
+        raise StoreError(f"The train command replaced its folder {artifacts}. It may only write files inside.")
+    size = 0
+    for path, status in _walk(artifacts):
+        kind = status.st_mode
+        if stat.S_ISLNK(kind):
+            _check_link(artifacts, path)
+        elif stat.S_ISREG(kind):
+            size += status.st_size
+            # No link is followed, should a process of the train command still be alive and swap the file.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        elif stat.S_ISDIR(kind):
+            sync_directory(path)
+        else:
+            raise StoreError(
+                f"The train command left {path}, which is neither a plain file nor a folder. "
+                "Remove it at the end of training.",
+            )
+    return size
+
+
+def _check_link(artifacts: Path, path: Path) -> None:
+    target = path.readlink()
+    try:
+        inside = path.resolve(strict=True).is_relative_to(artifacts.resolve())
+    except (OSError, RuntimeError):
+        inside = False
+    # An absolute link would point nowhere once the artifacts have moved to their place.
+    if not inside or target.is_absolute():
+        raise StoreError(
+            f"The train command left {path}, a symbolic link to {target}, but artifacts hold their files "
+            "themselves. Copy the file instead, or link to a file inside by a relative path.",
+        )
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield all below a folder and then itself, following no link."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                yield from _walk(Path(entry.path))
+            else:
+                yield Path(entry.path), status
+    yield folder, folder.lstat()

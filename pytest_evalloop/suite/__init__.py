@@ -1,0 +1,1 @@
+"""What an eval author touches: fixtures, failure modes and their rates, outcomes."""

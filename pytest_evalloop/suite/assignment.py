@@ -1,0 +1,51 @@
+"""Tells an eval process which candidate it grades; the loop writes it, the process only reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ASSIGNMENT = "EVALLOOP_ASSIGNMENT"
+OUTCOMES = "EVALLOOP_OUTCOMES"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One set of artifacts to grade: whose they are, the tree that loads them, where logs go.
+
+    `root` is the user's project, `tree` the candidate's own, `mutable` the globs that evals may not
+    import from. With `objective_only`, only the tests that use the objective run.
+    """
+
+    root: str
+    tree: str
+    artifacts: str
+    logs: str
+    id: str
+    commit: str
+    mutable: tuple[str, ...] = ()
+    objective_only: bool = False
+
+
+def to_environment(assignment: Assignment, outcomes: int) -> dict[str, str]:
+    """Return the environment variables that hand `assignment` to an eval process."""
+    import msgspec
+
+    return {ASSIGNMENT: msgspec.json.encode(assignment).decode(), OUTCOMES: str(outcomes)}
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Assignment | None:
+    """Return the assignment of this process, None in a pytest session that somebody started by hand."""
+    text = environment.get(ASSIGNMENT)
+    if text is None:
+        return None
+    import msgspec
+
+    return msgspec.json.decode(text, type=Assignment)
+
+
+def log_file(assignment: Assignment) -> Path:
+    """Return the host log of this process: its own, since `-n` starts one host a worker."""
+    return Path(assignment.logs) / f"host-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log"

@@ -1,0 +1,72 @@
+"""Finds evals that import what a candidate may change: they would silently grade the wrong code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pytest_evalloop.store.scope import matches
+
+
+def mutable_imports(root: Path, files: Iterable[Path], mutable: Sequence[str]) -> list[str]:
+    """Return one sentence for every import that leads from `files`, also through others, to a mutable path."""
+    problems: list[str] = []
+    queue, seen = list(files), set[Path]()
+    while queue:
+        file = queue.pop(0)
+        if file in seen:
+            continue
+        seen.add(file)
+        for line, target in _imports(root, file):
+            path = target.relative_to(root).as_posix()
+            if any(matches(glob, path) for glob in mutable):
+                problems.append(
+                    f"{file.relative_to(root).as_posix()}:{line} imports {path}, which candidates may change. "
+                    "It would grade the trusted copy and not the candidate: ask the candidate fixture instead."
+                )
+            else:
+                queue.append(target)
+    return problems
+
+
+def eval_files(root: Path, evals: Sequence[str]) -> list[Path]:
+    """Return every Python file of the suite and every conftest.py that pytest loads with it."""
+    files: set[Path] = set()
+    for folder in evals:
+        place = root / folder
+        files.update(place.rglob("*.py") if place.is_dir() else [place])
+        files.update(
+            parent / "conftest.py" for parent in [place, *place.parents] if root in (parent, *parent.parents)
+        )
+    return sorted(file for file in files if file.is_file())
+
+
+def _imports(root: Path, file: Path) -> Iterable[tuple[int, Path]]:
+    """Yield line and target of every import of `file` that resolves to a file of the project."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # pytest reports it better
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            bases = [root, file.parent]
+        elif isinstance(node, ast.ImportFrom):
+            stem = node.module or ""
+            names = [stem] + [f"{stem}.{alias.name}".lstrip(".") for alias in node.names]
+            bases = [file.parents[node.level - 1]] if node.level else [root, file.parent]
+        else:
+            continue
+        for target in sorted({path for name in names for base in bases for path in _resolve(base, name)}):
+            if root in target.parents:
+                yield node.lineno, target
+
+
+def _resolve(base: Path, name: str) -> Iterable[Path]:
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        stem = base.joinpath(*parts[:depth])
+        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+            if name and path.is_file():
+                yield path

@@ -1,0 +1,150 @@
+"""What a session of evals needs of the project: its settings, and the candidate to grade."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_evalloop.candidate.client import Client, connect
+from pytest_evalloop.candidate.process import Limits
+from pytest_evalloop.candidate.training import Trainer, cap, memory_limit, prepare
+from pytest_evalloop.plugin import read_values
+from pytest_evalloop.records import Status, Training
+from pytest_evalloop.settings import Settings, SettingsError, read, require
+from pytest_evalloop.store.cache import Artifacts
+from pytest_evalloop.store.home import Home, StoreError
+from pytest_evalloop.store.workspace import Workspace
+from pytest_evalloop.suite.assignment import Assignment, from_environment, log_file
+from pytest_evalloop.suite.imports import eval_files, mutable_imports
+
+SEED = 0
+"""The seed under which every candidate, and a plain `pytest evals`, is trained and graded first."""
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return the settings of this session; raises `pytest.UsageError` when a value cannot be used."""
+    assignment = from_environment()
+    try:
+        settings = read(*read_values(config), config.rootpath)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    return settings if assignment is None else replace(settings, root=Path(assignment.root))
+
+
+def select(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep only the tests that use the objective when no more than that is asked for."""
+    assignment = from_environment()
+    if assignment is None or not assignment.objective_only:
+        return
+    kept = [item for item in items if "val_bpb" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def check_imports(settings: Settings, items: Sequence[pytest.Item], rootpath: Path) -> None:
+    """Raise `pytest.UsageError` when a collected eval imports from a mutable path, naming file and line."""
+    folders = [rootpath / folder for folder in settings.evals]
+    if not any(folder in (item.path, *item.path.parents) for item in items for folder in folders):
+        return
+    problems = mutable_imports(rootpath, eval_files(rootpath, settings.evals), settings.mutable)
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
+
+
+@contextlib.contextmanager
+def open_candidate(settings: Settings, say: Callable[[str], None]) -> Iterator[Client]:
+    """Yield the client of the assigned candidate, or of the working tree in a session started by hand.
+
+    Raises `CandidateError` when the candidate cannot be loaded, `pytest.UsageError` when it cannot even
+    be trained.
+    """
+    try:
+        require(settings, loop=False)
+        with contextlib.ExitStack() as stack:
+            assignment = from_environment() or stack.enter_context(_working_tree(settings, say))
+            primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
+            yield stack.enter_context(
+                connect(
+                    tree=Path(assignment.tree),
+                    artifacts=Path(assignment.artifacts),
+                    load=settings.load,
+                    primer=primer.read_bytes() if primer is not None and primer.is_file() else b"",
+                    log=log_file(assignment),
+                    limits=Limits(memory_bytes=memory_limit(settings)),
+                    answer_seconds=settings.grade_seconds,
+                    identity=(assignment.id, assignment.commit),
+                )
+            )
+    except (SettingsError, StoreError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _working_tree(settings: Settings, say: Callable[[str], None]) -> Iterator[Assignment]:
+    """Train the working tree unless this very content was trained before, and assign it to this session."""
+    home = Home.open(settings.root)
+    workspace = Workspace.open(settings.root)
+    _, commit = workspace.snapshot()
+    logs = home.path / "logs"
+    logs.mkdir(exist_ok=True)
+    with workspace.worktree(f"evals-{os.getpid()}", commit) as tree:
+        with _alone(home.path / "locks" / "working-tree.lock"):
+            training = _train(settings, workspace, home, commit, tree, say)
+        yield Assignment(
+            root=str(settings.root),
+            tree=str(tree),
+            artifacts=training.artifacts,
+            logs=str(logs),
+            id="working tree",
+            commit=commit,
+        )
+
+
+def _train(
+    settings: Settings, workspace: Workspace, home: Home, commit: str, tree: Path, say: Callable[[str], None]
+) -> Training:
+    logs = home.path / "logs"
+    prepared = prepare(settings, tree, logs / "prepare.log")
+    if prepared is not None and prepared.status is not Status.COMPLETED:
+        raise pytest.UsageError(prepare_failed(settings, prepared.detail, logs / "prepare.log"))
+    trainer = Trainer(settings, Artifacts(home.artifacts))
+    key = trainer.key(workspace.files(commit), SEED)
+    found = trainer.find(key)
+    if found is not None:
+        return found
+    say(f"evalloop: training the working tree for {settings.budget} (log: {logs / 'train.log'})")
+    with trainer.start(tree, key, SEED, logs / "train.log", cap(settings, None)) as running:
+        training = running.wait()
+    if training.status is not Status.COMPLETED:
+        raise pytest.UsageError(train_failed(settings, training, logs / "train.log"))
+    say(f"evalloop: trained in {training.compute_seconds:.0f} seconds of compute")
+    return training
+
+
+def prepare_failed(settings: Settings, detail: str, log: Path) -> str:
+    """Say that the data could not be prepared, with the end of what the command printed."""
+    from pytest_evalloop.candidate.client import tail
+
+    command = " ".join(settings.prepare)
+    return f"evalloop_prepare ({command}) failed: {detail}\n{tail(log)}\nThe whole log is {log}."
+
+
+def train_failed(settings: Settings, training: Training, log: Path) -> str:
+    """Say that the train command failed, why, and where to read more."""
+    command = " ".join(settings.train)
+    return f"evalloop_train ({command}) {training.status}: {training.detail}\nThe whole log is {log}."
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, so that xdist's workers train the working tree once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

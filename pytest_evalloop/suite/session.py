@@ -1,0 +1,276 @@
+"""The plugin object of a session that runs evals: rates, outcomes, summary, and the candidate's client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_evalloop.suite.assignment import ASSIGNMENT, OUTCOMES
+from pytest_evalloop.suite.failure_modes import FailureMode, MarkerError, from_marker, rate, sentence
+
+if TYPE_CHECKING:
+    from pytest_evalloop.candidate.client import Client
+    from pytest_evalloop.metric.bpb import BitsPerByte
+    from pytest_evalloop.records import Rate
+    from pytest_evalloop.settings import Settings
+    from pytest_evalloop.suite.outcomes import Line
+
+_MODE = pytest.StashKey[FailureMode]()
+_EXAMPLES = 3
+
+
+class SuiteSession:
+    """Collects what tests say about the candidate, in a plain session, an eval process or an xdist worker.
+
+    Workers attach what they know to their reports; the main process folds reports into rates, prints
+    them, and passes one line a test phase on when a loop is listening.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._main = not hasattr(config, "workerinput")
+        self._note: dict[str, Any] = {}
+        self._modes: dict[str, FailureMode] = {}
+        self._cases: dict[str, list[tuple[str, bool, str]]] = {}
+        self._rates: list[Rate] = []
+        self._scores: list[list[Any]] = []
+        self._trouble = ""
+        self._session: pytest.Session | None = None
+        self._writer = None
+        if self._main and OUTCOMES in os.environ:
+            from pytest_evalloop.suite.outcomes import Writer
+
+            self._writer = Writer(int(os.environ[OUTCOMES]))
+
+    # -- collection
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember the session, to stop it when the candidate cannot even be loaded."""
+        self._session = session
+
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Read every failure_mode marker; two that share an id must say the same."""
+        for item in items:
+            mark = item.get_closest_marker("failure_mode")
+            if mark is None:
+                continue
+            try:
+                mode = from_marker(mark)
+            except MarkerError as error:
+                raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+            known = self._modes.setdefault(mode.id, mode)
+            if known != mode:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: failure mode {mode.id} was declared before with other words or limits. "
+                    "Declare it once and use that marker for all of its cases."
+                )
+            item.stash[_MODE] = known
+        if ASSIGNMENT in os.environ:
+            from pytest_evalloop.suite.project import select
+
+            select(self._config, items)
+
+    @pytest.hookimpl
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse evals that import what candidates change, and say what was collected."""
+        if not session.items or not self._config.getini("evalloop_mutable"):
+            return
+        from pytest_evalloop.suite.project import check_imports
+
+        check_imports(self.settings(), session.items, self._config.rootpath)
+        if self._writer is not None:
+            from pytest_evalloop.suite.outcomes import Collected
+
+            uses = any("val_bpb" in getattr(item, "fixturenames", ()) for item in session.items)
+            self._write(Collected(tuple(item.nodeid for item in session.items), uses))
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep the first collection error, which ends the session before any test."""
+        if report.failed and not self._trouble:
+            self._trouble = f"{report.nodeid}: {report.longreprtext}"
+
+    # -- one test
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, Any, Any]:
+        """Attach mode and measurements to the report; a failing case of a tolerant mode only counts."""
+        report = yield
+        mode = item.stash.get(_MODE, None)
+        if mode is not None and call.when == "call" and report.outcome != "skipped":
+            self._attach_mode(report, call, mode)
+        if self._note:
+            report.evalloop = {**getattr(report, "evalloop", {}), **self._note}
+            self._note = {}
+        return report
+
+    def _attach_mode(self, report: Any, call: pytest.CallInfo[None], mode: FailureMode) -> None:  # noqa: ANN401
+        occurred = call.excinfo is not None and call.excinfo.errisinstance(
+            (AssertionError, pytest.fail.Exception)
+        )
+        words = [mode.id, mode.title, mode.severity, list(mode.traces), mode.tolerate]
+        if call.excinfo is not None and not occurred:
+            return
+        report.evalloop = {"mode": words, "failed": occurred}
+        if occurred:
+            report.evalloop["message"] = call.excinfo.exconly()[:500] if call.excinfo else ""
+            if mode.tolerate > 0:
+                report.evalloop["tolerated"] = True
+                report.outcome = "passed"
+
+    @pytest.hookimpl
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:  # noqa: ANN401
+        """Show a failing case that its rate may still tolerate as what it is."""
+        if getattr(report, "evalloop", {}).get("tolerated"):
+            return "tolerated", "t", ("TOLERATED", {"yellow": True})
+        return None
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: Any) -> None:  # noqa: ANN401
+        """Fold a report into the rates and pass it on."""
+        if not self._main:
+            return
+        note = getattr(report, "evalloop", None)
+        if note:
+            self._fold(report.nodeid, note)
+        if self._writer is not None:
+            from pytest_evalloop.suite.outcomes import Phase
+
+            outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
+            message = report.longreprtext[-4000:] if report.outcome == "failed" else ""
+            self._write(Phase(report.nodeid, report.when, outcome, report.duration, message))
+
+    def _fold(self, nodeid: str, note: dict[str, Any]) -> None:
+        if "mode" in note:
+            identity, title, severity, traces, tolerate = note["mode"]
+            self._modes[identity] = FailureMode(identity, title, severity, tuple(traces), tolerate)
+            self._cases.setdefault(identity, []).append((nodeid, note["failed"], note.get("message", "")))
+        if "scores" in note:
+            self._scores.append(note["scores"])
+        if "host" in note and self._writer is not None:
+            from pytest_evalloop.suite.outcomes import HostStarted
+
+            self._write(HostStarted(note["host"]))
+
+    # -- the end
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Judge every rate once all its cases, of all workers, are in."""
+        result = yield
+        if self._main and not session.config.option.collectonly:
+            for mode_id, cases in sorted(self._cases.items()):
+                self._judge(self._modes[mode_id], cases)
+            if any(scores != self._scores[0] for scores in self._scores[1:]):
+                message = (
+                    "two workers measured different bits per byte: the candidate does not repeat its answers"
+                )
+                self._report(f"{self._config.args[0]}::val_bpb", message)
+        return result
+
+    def _judge(self, mode: FailureMode, cases: list[tuple[str, bool, str]]) -> None:
+        judged = rate(mode, (failed for _, failed, _ in cases))
+        self._rates.append(judged)
+        if self._writer is not None:
+            from pytest_evalloop.suite.outcomes import Judged
+
+            self._write(Judged(judged))
+        if mode.tolerate > 0:
+            file = cases[0][0].partition("::")[0]
+            examples = [f"  {nodeid}: {text}" for nodeid, failed, text in sorted(cases) if failed][:_EXAMPLES]
+            failure = None if judged.passed else "\n".join([sentence(judged), "for example", *examples])
+            self._report(f"{file}::{mode.id}", failure)
+
+    def _report(self, nodeid: str, failure: str | None) -> None:
+        file = nodeid.partition("::")[0]
+        outcome = "passed" if failure is None else "failed"
+        report = pytest.TestReport(nodeid, (file, None, nodeid), {}, outcome, failure, "call")  # type: ignore[arg-type]
+        if self._session is not None:
+            self._session.testscollected += 1  # a rate is a result of its own, beside its cases
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Write the objective and the last line."""
+        if self._writer is None:
+            return
+        from pytest_evalloop.records import DocumentScore
+        from pytest_evalloop.suite.outcomes import Finished, Measured
+
+        if self._scores:
+            self._write(Measured(tuple(DocumentScore(*score) for score in self._scores[0])))
+        self._write(Finished(int(exitstatus), self._trouble))
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the objective and a line for every failure mode."""
+        if not self._rates and not self._scores:
+            return
+        terminalreporter.section("evals")
+        if self._scores:
+            bits = sum(score[1] for score in self._scores[0])
+            size = sum(score[2] for score in self._scores[0])
+            count = len(self._scores[0])
+            terminalreporter.write_line(f"val_bpb {bits / size:.4f} over {count} documents, {size:,} bytes")
+        for judged in self._rates:
+            terminalreporter.write_line(
+                f"{'PASS' if judged.passed else 'FAIL'} {sentence(judged)}",
+                green=judged.passed,
+                red=not judged.passed,
+            )
+
+    # -- what fixtures ask for
+
+    def settings(self) -> Settings:
+        """Return the project's settings; raises `pytest.UsageError` when they cannot be used."""
+        from pytest_evalloop.suite.project import read_settings
+
+        return read_settings(self._config)
+
+    def root(self) -> Path:
+        """Return the project's root: the user's checkout, also when the suite runs from a snapshot."""
+        return self.settings().root
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Client]:
+        """Yield the client of the candidate that is to be graded; stop the session when it cannot be loaded."""
+        from pytest_evalloop.candidate.client import CandidateError
+        from pytest_evalloop.suite.project import open_candidate
+
+        with contextlib.ExitStack() as stack:
+            try:
+                client = stack.enter_context(open_candidate(self.settings(), self.say))
+            except (CandidateError, pytest.UsageError) as error:
+                reason = str(error).strip()
+                if self._session is not None:
+                    self._session.shouldfail = reason.splitlines()[0]
+                pytest.fail(reason, pytrace=False)
+            self._note["host"] = client.start_seconds
+            yield client
+
+    def measured(self, value: BitsPerByte) -> None:
+        """Attach the objective to the next report, so that it reaches the main process from any worker."""
+        self._note["scores"] = [[score.id, score.bits, score.bytes] for score in value.per_document]
+
+    def say(self, text: str) -> None:
+        """Print a line past the capturing of tests; a worker has no terminal and stays silent."""
+        manager = self._config.pluginmanager
+        terminal, capture = manager.getplugin("terminalreporter"), manager.getplugin("capturemanager")
+        if terminal is None:
+            return
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    def _write(self, line: Line) -> None:
+        if self._writer is not None:
+            self._writer.write(line)

@@ -1,0 +1,3 @@
+def test_val_bpb(val_bpb):
+    """Unseen text costs at most five bits a byte."""
+    assert val_bpb <= 5.0

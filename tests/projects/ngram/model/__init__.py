@@ -1,0 +1,1 @@
+"""A byte n-gram model in plain Python: neither torch nor numpy."""
