@@ -6,7 +6,6 @@ the position alone, so every method here predicts a token from the same tokens b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from model.config import Config
+from model.device import autocast, one_thread, pick_device
 from model.gpt import GPT, Cache
 from model.tokenizer import BPETokenizer
 
@@ -23,16 +23,9 @@ from model.tokenizer import BPETokenizer
 BATCH = 16
 
 
-def pick_device() -> torch.device:
-    """Return the fastest device of this machine."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def load(artifacts: Path) -> ScoredGPT:
     """Load what `python -m model.train` saved."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    one_thread()
     config = Config.load(artifacts / "config.json")
     model = GPT(config)
     model.load_state_dict(load_file(artifacts / "model.safetensors"))
@@ -58,9 +51,10 @@ class ScoredGPT:
     def nll(self, documents: Sequence[Sequence[int]], *, primer: Sequence[int] = ()) -> list[Tensor]:
         """Return float32 nats per token of each document, given the primer and all tokens before it.
 
-        BOS stands before the primer, so that also the first token of all is predicted from something.
+        BOS stands between the primer and the document, as it stands between two scenes in training. So the
+        first token is predicted from something also without a primer.
         """
-        context = [self.tokenizer.bos, *primer]
+        context = [*primer, self.tokenizer.bos]
         scores = [torch.empty(len(document)) for document in documents]
         windows: list[Sequence[int]] = []
         targets: list[Sequence[int]] = []
@@ -80,7 +74,9 @@ class ScoredGPT:
         for first in range(0, len(windows), BATCH):
             chunk = slice(first, first + BATCH)
             logits = self._predict(windows[chunk])
-            nats = F.cross_entropy(logits.flatten(0, 1), self._pad(targets[chunk]).flatten(), reduction="none")
+            nats = F.cross_entropy(
+                logits.flatten(0, 1), self._pad(targets[chunk]).flatten(), reduction="none"
+            )
             for row, target, (index, at, skip) in zip(
                 nats.view(BATCH, -1).cpu(), targets[chunk], places[chunk], strict=False
             ):
@@ -91,7 +87,7 @@ class ScoredGPT:
     @torch.inference_mode()
     def logits(self, prefixes: Sequence[Sequence[int]], *, primer: Sequence[int] = ()) -> Tensor:
         """Return float32 logits, (prefixes, vocabulary), of the token after the primer and each prefix."""
-        texts = [[self.tokenizer.bos, *primer, *prefix] for prefix in prefixes]
+        texts = [[*primer, self.tokenizer.bos, *prefix] for prefix in prefixes]
         windows = [text[self.window_start(len(text)) :] for text in texts]
         rows = [torch.empty(0, self.model.config.vocab_size)]
         for first in range(0, len(windows), BATCH):
@@ -136,7 +132,7 @@ class ScoredGPT:
 
     def _predict(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return float32 logits (BATCH, context, vocabulary) of at most BATCH windows."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             logits: Tensor = self.model(self._pad(windows))
         return logits.float()
 

@@ -1,7 +1,8 @@
 """Everything about the model and its training that is a choice, with the range it may be chosen from.
 
-The search mutator reads the annotations and edits the values behind them, so a value and its space
-stand on the same line. No value costs more than about 1.2 times the compute of the default.
+The search mutator reads the annotations and edits the values behind them, so a value and its range
+stand on one line. A plain type is no choice for the search. No value takes much more compute than the
+default; values that take less leave a run more steps of the same budget.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ class Config:
 
     # The text
     vocab_size: Literal[512, 768, 1024] = 1024  # tokens, the 256 bytes and BOS included
-    context: Literal[64, 128] = 128  # tokens that the model looks back at most
-    batch_size: Literal[4, 8] = 8  # windows of one context a step
+    batch_size: Literal[4, 8] = 8  # windows of one context in a step
+    context: int = 128  # tokens that a prediction is made from, at most
+    stride: int = 64  # tokens that a scored window moves on; half the context brings all of the gain
 
     # The network
     n_layer: Literal[2, 3, 4] = 4
     n_head: Literal[1, 2] = 2
     width: Literal[96, 128] = 128
-    activation: Literal["relu2", "gelu"] = "gelu"
+    activation: Literal["relu2", "gelu"] = "relu2"
     logit_softcap: Literal[0, 15, 30] = 0  # bounds the logits smoothly; 0 leaves them alone
-    init_scale: Annotated[float, Interval(gt=0.1, lt=3.0)] = 1.0  # times 1/sqrt(inputs) for every matrix
+    rotary_base: Annotated[float, Interval(ge=50.0, le=10_000.0)] = 10_000.0  # slowest turn of a position
+    init_scale: Annotated[float, Interval(gt=0.1, lt=3.0)] = 1.0  # of all weights, times 1/sqrt(width)
     zero_init: Literal[True, False] = False  # start with blocks that add nothing to the residual stream
 
     # The optimizers
-    matrix_lr: Annotated[float, Interval(gt=0.001, lt=0.1)] = 0.02  # Muon: attention and MLP matrices
-    embedding_lr: Annotated[float, Interval(gt=0.0001, lt=0.1)] = 0.001  # AdamW: the token embedding
-    head_lr: Annotated[float, Interval(gt=0.0001, lt=0.1)] = 0.001  # AdamW: the output layer
+    matrix_lr: Annotated[float, Interval(gt=0.001, lt=0.1)] = 0.02  # Muon: matrices of attention and MLP
     momentum: Annotated[float, Interval(gt=0.5, lt=0.99)] = 0.95  # Muon
-    weight_decay: Annotated[float, Interval(ge=0.0, lt=0.5)] = 0.1  # decoupled, for all matrices
+    newton_schulz: Literal[3, 4, 5] = 5  # Muon: iterations towards an orthogonal update
+    embedding_lr: Annotated[float, Interval(gt=0.0001, lt=0.1)] = 0.0006  # AdamW: the token embedding
+    head_lr: Annotated[float, Interval(gt=0.0001, lt=0.1)] = 0.0006  # AdamW: the output layer
+    weight_decay: Annotated[float, Interval(ge=0.0, lt=0.5)] = 0.1  # of all weights, apart from the gradient
     warmup: Annotated[float, Interval(ge=0.0, lt=0.5)] = 0.1  # share of the budget with a rising rate
     warmdown: Annotated[float, Interval(ge=0.0, le=1.0)] = 0.2  # share of the budget with a falling rate
-
-    # Scoring
-    stride: Literal[64, 128] = 64  # tokens that a scored window moves on; smaller sees more, costs more
 
     def save(self, path: Path) -> None:
         """Write all values as JSON."""

@@ -24,9 +24,9 @@ class Positions(NamedTuple):
     mask: Tensor  # (length, positions that can be seen), added to the logits of attention: 0 or -inf
 
     @classmethod
-    def up_to(cls, length: int, head_width: int) -> Positions:
+    def up_to(cls, length: int, head_width: int, base: float) -> Positions:
         """Return all positions below `length`. Source of the angles: RoFormer (arXiv:2104.09864)."""
-        frequencies = 10_000.0 ** -torch.linspace(0, 1, head_width // 2)
+        frequencies = base ** -torch.linspace(0, 1, head_width // 2)
         angles = torch.outer(torch.arange(length), frequencies)
         return cls(angles.cos(), angles.sin(), torch.full((length, length), -torch.inf).triu(1))
 
@@ -130,7 +130,8 @@ class GPT(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
-        for name, value in Positions.up_to(config.context, config.width // config.n_head)._asdict().items():
+        positions = Positions.up_to(config.context, config.width // config.n_head, config.rotary_base)
+        for name, value in positions._asdict().items():
             self.register_buffer(name, value, persistent=False)
         self.initialise()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
     """Return (n, rows, columns) with all singular values near one and the singular vectors kept.
 
     Newton-Schulz iteration of a quintic polynomial with the coefficients of Keller Jordan
@@ -29,8 +29,17 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon:
     """Stochastic gradient descent with Nesterov momentum whose updates are made orthogonal."""
 
-    def __init__(self, matrices: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        *,
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        newton_schulz: int = 5,
+    ) -> None:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.newton_schulz = newton_schulz
         by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for matrix in matrices:
             by_shape[matrix.shape].append(matrix)
@@ -44,7 +53,7 @@ class Muon:
         for matrices, velocity in self.groups:
             gradient = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
             velocity.lerp_(gradient, 1 - self.momentum)
-            update = orthogonalise(gradient.lerp(velocity, self.momentum))
+            update = orthogonalise(gradient.lerp(velocity, self.momentum), self.newton_schulz)
             # A tall matrix has fewer singular values than outputs; this keeps the outputs' change alike.
             lr_shape = lr * max(1.0, update.size(1) / update.size(2)) ** 0.5
             for matrix, change in zip(matrices, update, strict=True):

@@ -42,7 +42,9 @@ class BPETokenizer:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "isolated")
         alphabet = [byte.decode("latin-1") for byte in BYTES]
-        trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False
+        )
         tokenizer.train_from_iterator((text.decode("latin-1") for text in texts), trainer)
         merges = json.loads(tokenizer.to_str())["model"]["merges"]
         return cls([(left.encode("latin-1"), right.encode("latin-1")) for left, right in merges])

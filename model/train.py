@@ -26,19 +26,13 @@ from torch import Tensor
 
 from model.config import Config
 from model.corpus import read_documents
+from model.device import autocast, one_thread, pick_device
 from model.gpt import GPT
 from model.optim import Muon
 from model.tokenizer import BPETokenizer
 
 # What the imports above took, which a budget of seconds has to pay as well.
 STARTED = time.perf_counter() - time.process_time()
-
-
-def pick_device() -> torch.device:
-    """Return the fastest device of this machine; each local process takes a GPU of its own."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @dataclass
@@ -131,6 +125,7 @@ class Trainer:
 
     def __init__(self, config: Config, tokenizer: BPETokenizer, *, seed: int, device: torch.device) -> None:
         self.config, self.device = config, device
+        self.autocast = autocast(device)
         self.distributed = dist.is_initialized()
         self.rank = dist.get_rank() if self.distributed else 0
         self.world = dist.get_world_size() if self.distributed else 1
@@ -144,6 +139,7 @@ class Trainer:
             lr=config.matrix_lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            newton_schulz=config.newton_schulz,
         )
         self.adamw = torch.optim.AdamW(
             [
@@ -158,7 +154,7 @@ class Trainer:
 
     def step(self, inputs: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Train on one batch, with all learning rates times `scale`, and return its nats and bytes."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with self.autocast:
             logits = self.model(inputs)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         torch.autograd.backward(loss)
@@ -205,7 +201,7 @@ def main() -> None:
     seed = int(os.environ.get("EVALLOOP_SEED", "0"))
     budget = Budget.parse(os.environ.get("EVALLOOP_BUDGET", "450steps"))
     progress = Path(path) if (path := os.environ.get("EVALLOOP_PROGRESS")) else None
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    one_thread()
 
     device = pick_device()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -75,15 +75,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("evalloop") and not hasattr(config, "workerinput"):
         from pytest_evalloop.shell.controller import Controller
 
-        config.pluginmanager.register(Controller.from_config(config), "evalloop-controller")
+        config.pluginmanager.register(Controller.from_config(config, *_values(config)), "evalloop-controller")
         return
     from pytest_evalloop.suite import fixtures, session
 
     config.pluginmanager.register(fixtures, "evalloop-fixtures")
-    config.pluginmanager.register(session.SuiteSession(config), "evalloop-suite")
+    config.pluginmanager.register(session.SuiteSession(config, lambda: _values(config)), "evalloop-suite")
 
 
-def read_values(config: pytest.Config) -> tuple[dict[str, object], dict[str, object]]:
+def _values(config: pytest.Config) -> tuple[dict[str, object], dict[str, object]]:
     """Return the flags (None where absent) and the ini values (None where absent) by short name."""
     flags = {name: config.getoption(f"evalloop_{name}", None) for name, *_ in _OPTIONS}
     return flags, {name: config.getini(f"evalloop_{name}") for name, *_ in _OPTIONS}

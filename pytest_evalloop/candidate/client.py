@@ -82,7 +82,9 @@ class Client:
         lengths, payload = wire.join_arrays([_ids(primer), *map(_ids, prefixes)], "<i4")
         rows = self._arrays(wire.Logits(lengths[0], lengths[1:]), payload, len(prefixes), "<f8", "logits")
         if any(len(row) != len(self._tokens) for row in rows):
-            raise CandidateError(f"logits answered rows that are not one number for {len(self._tokens)} tokens")
+            raise CandidateError(
+                f"logits answered rows that are not one number for {len(self._tokens)} tokens"
+            )
         return np.stack(rows) if rows else np.empty((0, len(self._tokens)))
 
     def generate(

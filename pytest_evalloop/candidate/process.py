@@ -144,7 +144,7 @@ class Process:
         return ProcessResult(Status.KILLED, None, time.monotonic() - self._begun, 0.0, 0, detail)
 
 
-def launch(  # noqa: PLR0913 - named options of one call
+def launch(
     argv: Sequence[str],
     *,
     cwd: Path,

@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pytest_evalloop.candidate.client import tail
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
@@ -145,7 +146,7 @@ class RunningTraining:
         self._seed = seed
         self._log = log
 
-    def __enter__(self) -> RunningTraining:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -48,11 +48,15 @@ def suite_problems(grade: Grade, expected: Collection[str] | None) -> tuple[str,
         problems += [
             f"{nodeid} ran, though the baseline has no such test" for nodeid in sorted(seen - set(expected))
         ]
-    problems += [f"{rate.id} ({rate.title}) failed" for rate in grade.rates if not rate.passed and not problems]
+    problems += [
+        f"{rate.id} ({rate.title}) failed" for rate in grade.rates if not rate.passed and not problems
+    ]
     if not grade.scores and not problems:
         problems.append("val_bpb was not measured")
     if grade.exit_status != 0 and not problems:
-        problems.append(f"the eval process ended with status {grade.exit_status}: {grade.detail}".rstrip(": "))
+        problems.append(
+            f"the eval process ended with status {grade.exit_status}: {grade.detail}".rstrip(": ")
+        )
     return tuple(problems)
 
 
@@ -77,7 +81,7 @@ def decide(
     """
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return Decision(Verdict.REJECTED, f"evals failed: {problems[0]}{more}")
+        return Decision(Verdict.REJECTED, f"evals failed: {_headline(problems[0])}{more}")
     try:
         shared = shares_weights(incumbent, candidate)
         keys = {run.training_key for run in candidate}
@@ -86,8 +90,8 @@ def decide(
         new = mean_scores([run.scores for run in candidate])
         before, after = bits_per_byte(old), bits_per_byte(new)
         difference = paired_difference(old, new)
-    except (ValueError, IndexError) as error:
-        return Decision(Verdict.REJECTED, f"bpb cannot be compared: {error}")
+    except (ValueError, OverflowError) as error:
+        return Decision(Verdict.REJECTED, f"bpb cannot be compared: {_headline(str(error))}")
     delta = difference.delta
     if not (math.isfinite(delta) and delta > 0 and after < before):
         return Decision(Verdict.REJECTED, f"bpb {after:.4f} is not below the incumbent's {before:.4f}", delta)
@@ -121,3 +125,8 @@ def first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
     return (errors or lines or [""])[0][:300]
+
+
+def _headline(text: str) -> str:
+    """Return the first line that says anything: a reason is one line wherever it is printed."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "nothing was said")

@@ -231,10 +231,11 @@ class Engine:
             self._reject(candidate, training.status, reason, training.detail, training)
             return
         grade = self._grade(candidate, training)
-        decision = self._judge(candidate, training, grade)
-        self._decide(candidate, training, grade, decision, time.monotonic() - started)
+        graded = time.monotonic()
+        decision = self._judge(training, grade)
+        self._decide(candidate, training, grade, decision, graded - started)
 
-    def _judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
+    def _judge(self, training: Training, grade: Grade) -> Decision:
         expected = {case.nodeid for case in self._record.grades(self._record.baseline())[SEED].outcomes}
         problems = suite_problems(grade, expected)
         incumbent = self._record.measurements(self._record.incumbent())
@@ -250,10 +251,13 @@ class Engine:
         known = [run for run in self._record.trainings(candidate) if run.seed == SEED]
         if known and (known[-1].status is not Status.COMPLETED or Path(known[-1].artifacts).is_dir()):
             return known[-1]
-        self._observer.stage(candidate.number, "training", candidate.description)
-        (training,) = self._workshop.train_all(
-            candidate, [SEED], lambda progress: self._observer.progress(candidate.number, progress)
-        )
+        found = self._workshop.find(candidate, SEED)
+        if found is None:
+            self._observer.stage(candidate.number, "training", candidate.description)
+            (found,) = self._workshop.train_all(
+                candidate, [SEED], lambda progress: self._observer.progress(candidate.number, progress)
+            )
+        training = found
         self._record.trained(candidate, training)
         return training
 

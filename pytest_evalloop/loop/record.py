@@ -43,7 +43,7 @@ class Record:
             )
         if existing is None:
             ledger.create_run(run)
-        elif existing.snapshot != run.snapshot:
+        elif (existing.snapshot, existing.settings) != (run.snapshot, run.settings):
             ledger.restart_run(run)
         if not ledger.candidates(run.name):
             ledger.add_candidate(
@@ -157,7 +157,9 @@ class Record:
         decision = candidate.decision
         if decision is not None and decision.verdict is Verdict.ACCEPTED:
             for training in self.trainings(candidate):
-                link = self._home.candidate(self.run.name, candidate.number) / f"artifacts-seed-{training.seed}"
+                link = (
+                    self._home.candidate(self.run.name, candidate.number) / f"artifacts-seed-{training.seed}"
+                )
                 link.parent.mkdir(parents=True, exist_ok=True)
                 if not link.is_symlink():
                     link.symlink_to(os.path.relpath(training.artifacts, link.parent))

@@ -38,7 +38,9 @@ class Workshop:
     def limit(self, training: Training, graded: Grade) -> None:
         """Cap all further work by what the baseline used."""
         self._cap = cap(self._settings, training)
-        self._grade_seconds = min(self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS)
+        self._grade_seconds = min(
+            self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS
+        )
 
     def folder(self, number: int) -> Path:
         """Return the folder of a candidate's logs, created if need be."""
@@ -64,6 +66,10 @@ class Workshop:
         """Return the paths of all files of a commit."""
         return tuple(self._workspace.files(commit))
 
+    def find(self, candidate: Candidate, seed: int) -> Training | None:
+        """Return the training of this very content, if there was one, also as part of another candidate."""
+        return self._trainer.find(self._trainer.key(self._workspace.files(candidate.commit), seed))
+
     def train_all(
         self, candidate: Candidate, seeds: Sequence[int], tick: Callable[[Progress | None], None]
     ) -> list[Training]:
@@ -80,7 +86,9 @@ class Workshop:
                 name = _worktree(candidate.number, f"seed-{seed}")
                 tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
                 log = folder / f"train-seed-{seed}.log"
-                running[seed] = stack.enter_context(self._trainer.start(tree, keys[seed], seed, log, self._cap))
+                running[seed] = stack.enter_context(
+                    self._trainer.start(tree, keys[seed], seed, log, self._cap)
+                )
             for seed, training in running.items():
                 done[seed] = training.wait(tick)
         return [done[seed] for seed in seeds]

@@ -30,21 +30,30 @@ def bits(nats: Sequence[float]) -> float:
     for position, value in enumerate(values):
         if not (math.isfinite(value) and value >= 0.0):
             raise ValueError(f"token {position} costs {value} nats; a cost is finite and never negative")
-    return math.fsum(values) / math.log(2)
+    return _sum(values) / math.log(2)
 
 
 def bits_per_byte(scores: Sequence[DocumentScore]) -> float:
     """Return Σ bits / Σ bytes over whole documents.
 
-    Raises `ValueError` when there is no document, no byte at all, or a document twice: a missing
-    count is an error and never a score.
+    Raises `ValueError` when there is no document, no byte at all, a document twice, or one whose bits or
+    bytes are impossible: a missing count is an error and never a score.
     """
     if len({score.id for score in scores}) != len(scores):
         raise ValueError("a document stands twice among the scored documents")
+    for score in scores:
+        if not (math.isfinite(score.bits) and score.bits >= 0.0):
+            raise ValueError(f"{score.id} costs {score.bits} bits; a cost is finite and never negative")
+        if score.bytes < 0:
+            raise ValueError(f"{score.id} has {score.bytes} bytes; a length is never negative")
     total_bytes = sum(score.bytes for score in scores)
-    if total_bytes <= 0:
+    if total_bytes == 0:
         raise ValueError("the scored documents have no bytes, so there is nothing to divide by")
-    total_bits = math.fsum(score.bits for score in scores)
-    if not (math.isfinite(total_bits) and total_bits >= 0.0):
-        raise ValueError(f"the documents cost {total_bits} bits; a cost is finite and never negative")
-    return total_bits / total_bytes
+    return _sum([score.bits for score in scores]) / total_bytes
+
+
+def _sum(costs: Sequence[float]) -> float:
+    try:
+        return math.fsum(costs)
+    except OverflowError:
+        raise ValueError("the costs add up to infinity; a cost is finite and never negative") from None

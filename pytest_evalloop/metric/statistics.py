@@ -37,7 +37,12 @@ def seed_noise(bpbs: Sequence[float]) -> SeedNoise:
 
 
 def mean_scores(runs: Sequence[Sequence[DocumentScore]]) -> tuple[DocumentScore, ...]:
-    """Average the bits of each document over several runs; raises `ValueError` if documents differ."""
+    """Average the bits of each document over several runs.
+
+    Raises `ValueError` if there is no run, or if the documents differ.
+    """
+    if not runs:
+        raise ValueError("there is no run to average")
     first = runs[0]
     for run in runs[1:]:
         _require_same_documents(first, run)
@@ -63,8 +68,9 @@ def paired_difference(old: Sequence[DocumentScore], new: Sequence[DocumentScore]
     count = len(gains)
     if count < 2:
         return Difference(delta, math.inf)
-    squares = math.fsum((gain - delta * score.bytes) ** 2 for gain, score in zip(gains, old, strict=True))
-    return Difference(delta, math.sqrt(count / (count - 1) * squares) / total)
+    # The root of a sum of squares by hypot: no cost, however absurd, overflows on the way.
+    residual = math.hypot(*(gain - delta * score.bytes for gain, score in zip(gains, old, strict=True)))
+    return Difference(delta, math.sqrt(count / (count - 1)) * residual / total)
 
 
 def critical_value(confidence: float, freedom: int | None) -> float:

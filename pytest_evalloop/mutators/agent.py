@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_evalloop.mutators.history import accepted, plain, table
 from pytest_evalloop.protocols import MutatorError
 from pytest_evalloop.records import Brief, ProcessResult, Proposal, Status
+from pytest_evalloop.store.scope import matches
 
 # An agent may print the brief back, so only a line that begins with the word counts.
 _DESCRIPTION = re.compile(rb"^[ \t>*_`#-]*DESCRIPTION:[ \t*_`]*(\S.*?)[ \t*_`\r]*$", re.MULTILINE)
@@ -68,7 +71,7 @@ class AgentMutator:
         return Proposal(
             self._describe(result, output, files),
             {
-                "files": files,
+                "files": [plain(name, 200) for name in files],
                 "returncode": result.returncode,
                 "seconds": round(result.wall_seconds, 3),
                 "content": content,
@@ -92,7 +95,9 @@ class AgentMutator:
                 f"Its log is {log}. Give it longer with evalloop_agent_time."
             )
         if result.returncode != 0:
-            last = " / ".join(plain(line, 200) for line in output.decode("utf-8", "replace").splitlines()[-5:])
+            last = " / ".join(
+                plain(line, 200) for line in output.decode("utf-8", "replace").splitlines()[-5:]
+            )
             ended = result.detail or f"exit status {result.returncode}"
             return (
                 f"The agent ({command}) failed ({ended}) and changed no mutable file: {last or 'no output'}. "
@@ -112,24 +117,26 @@ def description(output: bytes) -> str:
 
 
 def contents(worktree: Path, mutable: Sequence[str]) -> dict[str, str]:
-    """Return the hash of every file below `worktree` that matches a pattern, by its POSIX path."""
-    return {
-        path.relative_to(worktree).as_posix(): _hash(path)
-        for path in _matches(worktree, mutable)
-        if ".git" not in path.relative_to(worktree).parts and (path.is_file() or path.is_symlink())
-    }
-
-
-def _matches(worktree: Path, mutable: Sequence[str]) -> Iterator[Path]:
-    for pattern in mutable:
-        # Before Python 3.13 a trailing ** stands for folders alone.
-        yield from worktree.glob(f"{pattern}/*" if pattern.endswith("**") else pattern)
+    """Return the hash of every file below `worktree` that a candidate may change, by its POSIX path."""
+    found = {}
+    for folder, folders, names in os.walk(worktree):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in names:
+            path = Path(folder, name)
+            relative = path.relative_to(worktree).as_posix()
+            if any(matches(glob, relative) for glob in mutable):
+                found[relative] = _hash(path)
+    return found
 
 
 def _hash(path: Path) -> str:
-    # A link is what it says, not what it leads to, which may lie outside of the worktree.
-    data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-    return hashlib.sha256(data).hexdigest()
+    # A link is what it says, not what it leads to, which may lie outside of the worktree; a pipe has no content.
+    if path.is_symlink():
+        return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
+    if not path.is_file():
+        return "special"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(files: Mapping[str, str]) -> str:
@@ -149,6 +156,7 @@ def _tail(log: Path, start: int) -> bytes:
 def render(brief: Brief, *, seconds: float, evals: Sequence[str] = (), hidden: Sequence[str] = ()) -> str:
     """Return the brief as the Markdown text that an agent reads; the same text for the same brief."""
     off_limits = _code((*evals, *hidden)) or "the evals and the validation documents"
+    bpb = f"{brief.incumbent_bpb:.4f}" if math.isfinite(brief.incumbent_bpb) else "not measured"
     text = f"""\
 # Propose candidate {brief.number}
 
@@ -160,7 +168,7 @@ You have {seconds:g} seconds before you are stopped.
 
 ## Where things stand
 
-- Incumbent: commit {brief.incumbent[:12]}, val_bpb {brief.incumbent_bpb:.4f} (lower is better).
+- Incumbent: commit {brief.incumbent[:12]}, val_bpb {bpb} (lower is better).
 - Candidates so far: {max(len(brief.history) - 1, 0)}, accepted: {sum(map(accepted, brief.history))}.
 - Budget of one training run: {brief.budget}. What is held constant is the compute that it stands for: a step
   that costs more leaves fewer steps.

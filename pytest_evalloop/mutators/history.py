@@ -91,7 +91,11 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
     last = max((n for n, candidate in enumerate(history) if accepted(candidate)), default=-1)
     for index, candidate in enumerate(history):
         changed, values = candidate.parameters.get("changed"), candidate.parameters.get("values")
-        if candidate.mutator != "search" or not isinstance(changed, Mapping) or not isinstance(values, Mapping):
+        if (
+            candidate.mutator != "search"
+            or not isinstance(changed, Mapping)
+            or not isinstance(values, Mapping)
+        ):
             if accepted(candidate) and candidate.decision is not None:
                 gained += candidate.decision.delta or 0.0
             continue

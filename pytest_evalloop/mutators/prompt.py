@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_evalloop.mutators.base import generator, locate
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # A model reads the primer again with every document, and sees no more of it than its context holds.
 LIMIT = 600
 DRAWS = 400
+# How much more a passage is worth trying than an edit of a line, before anything is known.
+PRIORS = MappingProxyType({"start_from_passage": 6.0, "append_passage": 4.0, "replace_by_passage": 2.0})
 # How much of a training file is read to cut a passage from it.
 CHUNK = 65_536
 
@@ -75,7 +78,12 @@ class PromptMutator:
             path.write_bytes(after)
             return Proposal(
                 f"primer: {edit.description}",
-                {"operator": operator, **edit.details, "content": _digest(after), "previous": _digest(before)},
+                {
+                    "operator": operator,
+                    **edit.details,
+                    "content": _digest(after),
+                    "previous": _digest(before),
+                },
             )
         raise MutatorError(
             f"No new primer was found in {DRAWS} draws: the training data {brief.train_data} offers no fresh "
@@ -87,7 +95,7 @@ class PromptMutator:
 def earned(history: Sequence[Candidate]) -> dict[str, float]:
     """Return the weight of every operator: its smoothed share of accepted candidates.
 
-    Passages of the training data start with four times the weight: they carry text that the model knows.
+    Passages of the training data come first: they are text as the model knows it.
     """
     weights = {}
     for operator in OPERATORS:
@@ -97,7 +105,7 @@ def earned(history: Sequence[Candidate]) -> dict[str, float]:
             if candidate.mutator == "prompt" and candidate.parameters.get("operator") == operator
         ]
         share = (1 + sum(map(accepted, own))) / (2 + len(own))
-        weights[operator] = share * (4.0 if operator.endswith("passage") else 1.0)
+        weights[operator] = share * PRIORS.get(operator, 1.0)
     return weights
 
 

@@ -73,7 +73,8 @@ def _draw(brief: Brief, parameters: Mapping[str, Parameter]) -> dict[str, Value]
         # What a candidate was made from was once an incumbent, so it has been measured as well.
         seen.add(_key(trial.values))
         seen.add(_key({**trial.values, **trial.old}))
-    evidence = [(trial.values, trial.bpb) for trial in trials] + [(values, brief.incumbent_bpb + gained)]
+    known = brief.incumbent_bpb + gained if math.isfinite(brief.incumbent_bpb) else None
+    evidence = [*((trial.values, trial.bpb) for trial in trials), (values, known)]
     for draw in range(DRAWS):
         directions = _again(parameters, trials) if draw == 0 else {}
         names = list(directions) or _pick(parameters, trials, numbers)
@@ -111,13 +112,26 @@ def _again(parameters: Mapping[str, Parameter], trials: Sequence[Trial]) -> dict
 
 
 def _pick(parameters: Mapping[str, Parameter], trials: Sequence[Trial], numbers: random.Random) -> list[str]:
-    """Return the names to change, preferring those least tried since the last acceptance."""
+    """Return the names to change, preferring those least tried since the last acceptance.
+
+    Among those, numbers come before choices and logarithmic scales before linear ones: a rate is seldom right
+    at the first guess, and a move of it seldom breaks a model as a change of its shape does.
+    """
     count = min(numbers.choices(COUNTS, COUNT_WEIGHTS)[0], len(parameters))
     tries = {name: sum(trial.recent and name in trial.old for trial in trials) for name in parameters}
-    # Efraimidis and Spirakis' weighted sample without replacement, with weight 4 ** -tries.
-    ranks = {name: math.log(1.0 - numbers.random()) * 4.0 ** min(tries[name], 99) for name in parameters}
+    # Efraimidis and Spirakis' weighted sample without replacement.
+    ranks = {
+        name: math.log(1.0 - numbers.random()) * 4.0 ** min(tries[name], 99) / _prior(parameter)
+        for name, parameter in parameters.items()
+    }
     chosen = sorted(parameters, key=lambda name: ranks[name], reverse=True)[:count]
     return [name for name in parameters if name in chosen]
+
+
+def _prior(parameter: Parameter) -> float:
+    if isinstance(parameter, Choice):
+        return 1.0
+    return 4.0 if parameter.log else 2.0
 
 
 def _move(
@@ -202,7 +216,10 @@ def _window(parameter: Parameter, side: int, *, later: bool) -> tuple[float, flo
         edge = parameter.high if side > 0 else parameter.low
         if parameter.log:
             edge = math.log(edge)
-            (near, far), least = map(math.log, LATER_FACTORS if later else FACTORS), math.log(LATER_FACTORS[0])
+            (near, far), least = (
+                map(math.log, LATER_FACTORS if later else FACTORS),
+                math.log(LATER_FACTORS[0]),
+            )
             step = abs(math.log(max(1 + side * parameter.step / math.exp(here), 1e-9)))
         else:
             shares = LATER_SHARES if later else SHARES
@@ -263,7 +280,9 @@ def _ask(parameter: Parameter, evidence: Evidence, window: tuple[float, float] |
         given: dict[str, Any] = {}
         if name in values and parameter.contains(values[name]):
             at = (
-                min(max(_coordinate(parameter, values[name]), window[0]), window[1]) if window else values[name]
+                min(max(_coordinate(parameter, values[name]), window[0]), window[1])
+                if window
+                else values[name]
             )
             given = {name: at}
         state = optuna.trial.TrialState.FAIL if bpb is None else optuna.trial.TrialState.COMPLETE

@@ -38,7 +38,9 @@ class Choice:
     @property
     def ordered(self) -> bool:
         """Whether the options are numbers, so that neighbours are likely to behave alike."""
-        return all(isinstance(option, int | float) and not isinstance(option, bool) for option in self.options)
+        return all(
+            isinstance(option, int | float) and not isinstance(option, bool) for option in self.options
+        )
 
     def contains(self, value: Value) -> bool:
         """Return whether `value` is one of the options, True and 1 being different."""

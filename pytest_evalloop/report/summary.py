@@ -43,7 +43,9 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
         str(candidate.number),
         decision.verdict.value if decision is not None else "open",
         _number(candidate.bpb),
-        _number(-decision.delta if decision is not None and decision.delta is not None else None, "+.4f"),
+        _number(
+            0.0 - decision.delta if decision is not None and decision.delta is not None else None, "+.4f"
+        ),
         _number(decision.margin if decision is not None else None),
         candidate.mutator,
         text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…",

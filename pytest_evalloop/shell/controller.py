@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from pytest_evalloop.loop.engine import CannotGate
 from pytest_evalloop.loop.opening import Opened, open_loop
-from pytest_evalloop.plugin import read_values
 from pytest_evalloop.protocols import MutatorFactory
 from pytest_evalloop.records import Candidate, Verdict
 from pytest_evalloop.report.summary import costs, gain, table
@@ -33,14 +32,15 @@ class Controller:
         self._refused = ""
 
     @classmethod
-    def from_config(cls, config: pytest.Config) -> Controller:
+    def from_config(
+        cls, config: pytest.Config, flags: Mapping[str, object], ini: Mapping[str, object]
+    ) -> Controller:
         """Read the settings; raises `pytest.UsageError` for a value or a flag that cannot be used."""
         if config.getoption("usepdb", default=False):
             raise pytest.UsageError(
                 "--pdb cannot debug a loop: candidates run in other processes. Leave it out."
             )
         workers = _take_over_xdist(config)
-        flags, ini = read_values(config)
         try:
             settings = read({**flags, "workers": workers}, ini, config.rootpath)
         except SettingsError as error:
@@ -57,10 +57,8 @@ class Controller:
             f"{settings.patience} rejections in a row" if settings.patience else "",
         ]
         until = " or ".join(limit for limit in limits if limit) or "Ctrl-C"
-        return [
-            f"evalloop: run {settings.run or 'main'}, budget {settings.budget}, "
-            f"mutators {', '.join(settings.mutators)}, until {until}"
-        ]
+        run, mutators = settings.run or "main", ", ".join(settings.mutators)
+        return [f"evalloop: run {run}, budget {settings.budget}, mutators {mutators}, until {until}"]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -176,7 +174,7 @@ class Controller:
             ("evalloop", candidate.number, f"{candidate.mutator}: {candidate.description}"),
             {},
             "passed" if accepted else "skipped",
-            longrepr,  # type: ignore[arg-type]  # pytest's own skips are triples too
+            longrepr,
             "call",
             duration=candidate.train_seconds + candidate.check_seconds + candidate.overhead_seconds,
             evalloop_verdict="baseline" if candidate.number == 0 else decision.verdict.value,

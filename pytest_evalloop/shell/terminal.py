@@ -102,7 +102,7 @@ class LiveLine:
             left="" if left is None else f"about {_duration(left)} left",
         )
 
-    def progress(self, number: int, progress: Progress | None) -> None:
+    def progress(self, number: int, progress: Progress | None) -> None:  # noqa: ARG002 - there is one line
         """Move the bar to what the training said of itself."""
         if progress is not None:
             bpb = "" if progress.train_bpb is None else f"train {progress.train_bpb:.3f} bpb"

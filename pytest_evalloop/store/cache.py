@@ -18,7 +18,7 @@ from pytest_evalloop.store.owner import Owner
 from pytest_evalloop.store.scope import matches
 
 
-def training_key(  # noqa: PLR0913 - the key is made of exactly these
+def training_key(
     files: Mapping[str, tuple[str, str]],
     *,
     exclude: Sequence[str],
@@ -32,7 +32,9 @@ def training_key(  # noqa: PLR0913 - the key is made of exactly these
     `files` maps paths to mode and blob; those that match a glob of `exclude` (evals, docs, a prompt that
     training does not read) do not count.
     """
-    counted = {path: entry for path, entry in files.items() if not any(matches(glob, path) for glob in exclude)}
+    counted = {
+        path: entry for path, entry in files.items() if not any(matches(glob, path) for glob in exclude)
+    }
     parts = ["training 1", budget, str(seed), command, str(len(environment))]
     for name in sorted(environment):
         parts += [name, environment[name]]
@@ -156,7 +158,9 @@ class Artifacts:
 def _settle(artifacts: Path) -> int:
     """Check what a train command left, make it durable and return its size in bytes."""
     if not stat.S_ISDIR(artifacts.lstat().st_mode):
-        raise StoreError(f"The train command replaced its folder {artifacts}. It may only write files inside.")
+        raise StoreError(
+            f"The train command replaced its folder {artifacts}. It may only write files inside."
+        )
     size = 0
     for path, status in _walk(artifacts):
         kind = status.st_mode

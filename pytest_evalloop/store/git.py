@@ -72,7 +72,9 @@ class Git:
         said = done.stderr.decode("utf-8", "replace").strip()
         if "No space left on device" in said or "Disk quota exceeded" in said:
             raise disk_full("an object of git")
-        raise GitError(f"`git {arguments[0]}` failed in {self.cwd}: {said or f'exit status {done.returncode}'}")
+        raise GitError(
+            f"`git {arguments[0]}` failed in {self.cwd}: {said or f'exit status {done.returncode}'}"
+        )
 
     def line(self, *arguments: str, stdin: bytes = b"") -> str:
         """Return the single line that a git command wrote; raises as `run` does."""
@@ -92,6 +94,11 @@ class Repository:
     folder: Path
     common: Path
     algorithm: str
+
+    @property
+    def null(self) -> str:
+        """The object name that stands for none."""
+        return "0" * (64 if self.algorithm == "sha256" else 40)
 
     @classmethod
     def locate(cls, root: Path) -> Repository:

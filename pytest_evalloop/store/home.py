@@ -58,16 +58,21 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, and a crash at any moment, sees the old or the new content whole."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file so that a reader, and a crash at any moment, sees the old or the new content whole.
+
+    What need not outlive its process is written without waiting for the disk, with `durable` false.
+    """
     temporary = path.parent / f"{_TEMPORARY}{Owner.current()}-{secrets.token_hex(4)}"
     try:
         with temporary.open("xb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -136,7 +141,9 @@ class Home:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StoreError(f"{self._version} cannot be read: {error.strerror}. Make it readable.") from error
+            raise StoreError(
+                f"{self._version} cannot be read: {error.strerror}. Make it readable."
+            ) from error
         if not re.fullmatch(r"[1-9]\d{0,8}", text):
             raise StoreError(
                 f"{self._version} says {text[:40]!r} where a layout version belongs, so {self.path} is damaged "

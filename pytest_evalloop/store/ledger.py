@@ -13,7 +13,7 @@ from typing import Self
 from pytest_evalloop.records import Candidate, Grade, Run, Training
 from pytest_evalloop.store import rows
 from pytest_evalloop.store.home import StoreError, disk, disk_full
-from pytest_evalloop.store.schema import APPLICATION, MIGRATIONS
+from pytest_evalloop.store.schema import damaged, prepare
 
 _PATIENCE = 60.0  # seconds to wait for another process's transaction; ours take milliseconds
 
@@ -38,10 +38,12 @@ class Ledger:
         with disk(f"the folder {path.parent}"):
             path.parent.mkdir(parents=True, exist_ok=True)
         with _errors(path):
-            connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
         try:
             with _errors(path):
-                _prepare(path, connection)
+                prepare(path, connection)
         except BaseException:
             connection.close()
             raise
@@ -181,7 +183,9 @@ class Ledger:
                     raise StoreError(f"{name} is not in {self._path}. Add the candidate first.")
                 self._insert(table, row)
         except sqlite3.IntegrityError as error:
-            raise StoreError(f"{name} has {what} in {self._path} already, so nothing was recorded.") from error
+            raise StoreError(
+                f"{name} has {what} in {self._path} already, so nothing was recorded."
+            ) from error
 
     def _insert(self, table: str, row: rows.Row) -> None:
         names = ", ".join(f'"{name}"' for name in row)
@@ -240,64 +244,6 @@ def _name(candidate: Candidate) -> str:
     return f"Candidate {candidate.number} of run {candidate.run!r}"
 
 
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Check a just opened file, set it up for durable writes and bring its schema up to date."""
-    connection.row_factory = sqlite3.Row
-    version = _pragma(connection, "user_version")
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path} has schema {version}, written by a newer pytest-evalloop; this one knows "
-            f"schema {len(MIGRATIONS)}. Nothing was changed. Upgrade pytest-evalloop, or move the file away.",
-        )
-    if _pragma(connection, "application_id") not in {0, APPLICATION} or (
-        version == 0
-        and _pragma(connection, "schema_version") != 0
-        and not _pragma(connection, "application_id")
-    ):
-        raise StoreError(
-            f"{path} is a database of something else. Move it away and run the same command again."
-        )
-    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise _damaged(path, "its pages do not fit together")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    while version < len(MIGRATIONS):
-        connection.execute("BEGIN IMMEDIATE")
-        # Another process may have come first while this one waited.
-        version = _pragma(connection, "user_version")
-        if version < len(MIGRATIONS):
-            version += 1
-            for statement in _statements(MIGRATIONS[version - 1]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {version}")
-        connection.execute("COMMIT")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script into statements, since sqlite3's executescript would commit between them."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _damaged(path: Path, why: str) -> StoreError:
-    aside = path.parent / "damaged"
-    return StoreError(
-        f"The ledger {path} is damaged ({why}). Nothing was deleted. To start anew, keep it aside "
-        f"with `mkdir -p {aside} && mv {path}* {aside}/` and run the same command again; "
-        "accepted changes are still on the branch of their run.",
-    )
-
-
 @contextlib.contextmanager
 def _errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into sentences; broken constraints pass, for those who know what they mean."""
@@ -310,7 +256,7 @@ def _errors(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_FULL:
             raise disk_full(f"{path}") from error
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise _damaged(path, str(error)) from error
+            raise damaged(path, str(error)) from error
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise StoreError(
                 f"Another process has kept the ledger {path} locked for {_PATIENCE:.0f} s. "

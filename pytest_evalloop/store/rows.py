@@ -130,7 +130,9 @@ def _plain(value: object, place: str) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name), f"{place}.{part.name}") for part in fields(value)}
+        return {
+            part.name: _plain(getattr(value, part.name), f"{place}.{part.name}") for part in fields(value)
+        }
     return _scalar(value, place)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+
+from pytest_evalloop.store.home import StoreError
 
 APPLICATION: Final = 0x65766C70
 """What SQLite's `application_id` holds, so that `file` and we know a ledger from any other database."""
@@ -87,3 +92,65 @@ CREATE TABLE grades (
 
 MIGRATIONS: Final = (_FIRST,)
 """Step i brings a ledger from `user_version` i to i + 1; a step that was released is never edited."""
+
+
+def prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Check a just opened file, set it up for durable writes and bring its schema up to date.
+
+    Raises StoreError, with nothing changed, if it is damaged, something else or of a newer schema.
+    """
+    connection.row_factory = sqlite3.Row
+    version = _pragma(connection, "user_version")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has schema {version}, written by a newer pytest-evalloop; this one knows "
+            f"schema {len(MIGRATIONS)}. Nothing was changed. Upgrade pytest-evalloop, or move the file away.",
+        )
+    if _pragma(connection, "application_id") not in {0, APPLICATION} or (
+        version == 0
+        and _pragma(connection, "schema_version") != 0
+        and not _pragma(connection, "application_id")
+    ):
+        raise StoreError(
+            f"{path} is a database of something else. Move it away and run the same command again."
+        )
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise damaged(path, "its pages do not fit together")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    while version < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have come first while this one waited.
+        version = _pragma(connection, "user_version")
+        if version < len(MIGRATIONS):
+            version += 1
+            for statement in _statements(MIGRATIONS[version - 1]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script into statements, since sqlite3's executescript would commit between them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def damaged(path: Path, why: str) -> StoreError:
+    """Return the error for a file that SQLite cannot read; nothing is ever deleted for it."""
+    aside = path.parent / "damaged"
+    return StoreError(
+        f"The ledger {path} is damaged ({why}). Nothing was deleted. To start anew, keep it aside "
+        f"with `mkdir -p {aside} && mv {path}* {aside}/` and run the same command again; "
+        "accepted changes are still on the branch of their run.",
+    )

@@ -108,14 +108,14 @@ def problems(
         found += [f"{shown} {what}" for what in _bad_name(path)]
         if not any(matches(glob, path) for glob in mutable):
             found.append(
-                f"{shown} matches none of the mutable paths ({', '.join(mutable) or 'there are none'})."
+                f"{shown} matches none of the mutable paths ({', '.join(map(_shown, mutable)) or 'there are none'})."
             )
         found += [f"{shown} {what}" for what in _bad_mode(change)]
         if _steers(path):
             found.append(f"{shown} steers Python, pytest or git, and no candidate may do that.")
         if change.status == "A":
-            found += [f"{shown} {what}" for what in twins.of(path)]
-            found += [f"{shown} {what}" for what in _shadows(path, modules, folded)]
+            # A twin of a module is also its shadow: once is enough.
+            found += [f"{shown} {what}" for what in tuple(twins.of(path)) or _shadows(path, modules, folded)]
     return tuple(dict.fromkeys(found))
 
 

@@ -21,12 +21,13 @@ class UnfitTree(StoreError):  # noqa: N818 - reads as what it reports
     """A worktree whose content cannot become a commit; it is the candidate's fault, not the loop's."""
 
 
-def stage(git: Git, worktree: Path, folder: Path, excludes: Sequence[Path]) -> str:
+def stage(git: Git, worktree: Path, folder: Path, excludes: Sequence[Path], null: str) -> str:
     """Return the tree of a worktree's content.
 
     `git` is the plain repository; `folder` is private, holds the `index` of when the checkout was made, and is
-    used for copies. `excludes` are files of ignore patterns besides the tree's own. Raises UnfitTree if a
-    changed path cannot be kept by git or is neither file nor link, or if all changes exceed `LARGEST`.
+    used for copies. `excludes` are files of ignore patterns besides the tree's own, `null` is git's name for no
+    object. Raises UnfitTree if a changed path cannot be kept by git or is neither file nor link, or if all
+    changes exceed `LARGEST`.
     """
     git = git.adding(GIT_WORK_TREE=worktree, GIT_INDEX_FILE=folder / "index")
     # A tracked submodule stays what it was: git would look into it, and believe what it finds there.
@@ -36,7 +37,7 @@ def stage(git: Git, worktree: Path, folder: Path, excludes: Sequence[Path]) -> s
     others = git.run("ls-files", "--others", "-z", *options)
     paths = [path for path in (tracked + others).split(b"\0") if path]
     if paths:
-        entries = _entries(git, os.fsencode(worktree), paths, folder)
+        entries = _entries(git, os.fsencode(worktree), paths, folder, null)
         try:
             git.run("update-index", "--replace", "-z", "--index-info", stdin=entries)
         except GitError as error:
@@ -44,9 +45,8 @@ def stage(git: Git, worktree: Path, folder: Path, excludes: Sequence[Path]) -> s
     return git.line("write-tree")
 
 
-def _entries(git: Git, worktree: bytes, paths: Sequence[bytes], folder: Path) -> bytes:
+def _entries(git: Git, worktree: bytes, paths: Sequence[bytes], folder: Path, null: str) -> bytes:
     """Store the changed files and return the lines for `git update-index --index-info`, deletions first."""
-    null = "0" * len(git.line("hash-object", "--stdin"))
     gone: list[bytes] = []
     kept: list[tuple[str, bytes]] = []
     total = 0
@@ -66,7 +66,9 @@ def _entries(git: Git, worktree: bytes, paths: Sequence[bytes], folder: Path) ->
             (folder / str(len(kept))).write_bytes(content)
         kept.append((mode, path.rstrip(b"/")))
     names = "".join(f"{folder / str(index)}\n" for index in range(len(kept)))
-    blobs = git.line("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=os.fsencode(names)).split("\n")
+    blobs = git.line("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=os.fsencode(names)).split(
+        "\n"
+    )
     lines = [
         f"{mode} {blob}\t".encode() + path + b"\0" for (mode, path), blob in zip(kept, blobs, strict=False)
     ]

@@ -33,6 +33,17 @@ def candidate_ref(run: str, number: int) -> str:
     return f"refs/evalloop/{run}/{number}"
 
 
+def _excludes(repository: Repository, git: Git) -> tuple[Path, ...]:
+    """Return the files outside of the tree that say what the user has git ignore."""
+    try:
+        configured = git.line("config", "--type=path", "--get", "core.excludesFile")
+    except GitError:
+        settings = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+        configured = str(Path(settings, "git/ignore"))
+    found = (repository.common / "info/exclude", repository.top / configured)
+    return tuple(path for path in found if path.is_file())
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The git repository around one project root, which may be a folder deep inside of it.
@@ -46,6 +57,7 @@ class Workspace:
     worktrees: Worktrees
     _theirs: Git
     _plain: Git
+    _excludes: tuple[Path, ...]
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -55,7 +67,8 @@ class Workspace:
         home = Home.open(root)
         theirs = repository.theirs()
         plain = repository.plain(home.path / "git")
-        return cls(home, repository, Worktrees(home.worktrees, repository, theirs, plain), theirs, plain)
+        worktrees = Worktrees(home.worktrees, repository, theirs, plain)
+        return cls(home, repository, worktrees, theirs, plain, _excludes(repository, theirs))
 
     def snapshot(self) -> tuple[str, str]:
         """Return HEAD and a commit of the working tree as it is, which is HEAD itself if nothing differs.
@@ -120,7 +133,7 @@ class Workspace:
             yield path / self.repository.prefix
 
     def prune(self, run: str | None = None) -> None:
-        """Remove what a crashed loop left: worktrees of dead processes and, given a run, locks on its references.
+        """Remove what a crashed loop left: worktrees of dead processes; given a run, locks on its references.
 
         Name a run only while holding its lock, so that nobody else can be moving its references.
         """
@@ -145,7 +158,9 @@ class Workspace:
         with self._scratch() as folder:
             with disk("the index of a worktree"):
                 shutil.copy2(self.worktrees.index_of(name), folder / "index")
-            tree = stage(self._plain, self.home.worktrees / name, folder, self._excludes())
+            tree = stage(
+                self._plain, self.home.worktrees / name, folder, self._excludes, self.repository.null
+            )
         return parent if tree == self.tree(parent) else self.commit_tree(tree, parent, message)
 
     def commit_tree(self, tree: str, parent: str, message: str) -> str:
@@ -196,7 +211,7 @@ class Workspace:
 
         Raises StaleRef if it is elsewhere by now.
         """
-        self._move(ref, old, "update-ref", "-m", "pytest-evalloop", ref, new, old or "0" * len(new))
+        self._move(ref, old, "update-ref", "-m", "pytest-evalloop", ref, new, old or self.repository.null)
 
     def delete_ref(self, ref: str, old: str | None = None) -> None:
         """Delete a reference if it exists; raises StaleRef if it is not at `old`, where one is given."""
@@ -220,7 +235,9 @@ class Workspace:
         return self._plain.adding(**dates).line("commit-tree", tree, "-p", parent, "-F", "-", stdin=text)
 
     def _tree_and_date(self, commit: str) -> tuple[str, str]:
-        header = self._theirs.run("cat-file", "commit", commit).partition(b"\n\n")[0].decode("utf-8", "replace")
+        header = (
+            self._theirs.run("cat-file", "commit", commit).partition(b"\n\n")[0].decode("utf-8", "replace")
+        )
         lines = header.split("\n")
         tree = next(line.removeprefix("tree ") for line in lines if line.startswith("tree "))
         committer = next(line for line in lines if line.startswith("committer "))
@@ -230,21 +247,13 @@ class Workspace:
         """Yield old mode, new mode, status and path, as git has it, for every difference of two trees."""
         if old == new:
             return
-        fields = iter(self._plain.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).split(b"\0"))
+        fields = iter(
+            self._plain.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).split(b"\0")
+        )
         for entry in fields:
             if entry:
                 old_mode, new_mode, _, _, status = entry.decode("ascii").removeprefix(":").split(" ")
                 yield old_mode, new_mode, status, next(fields)
-
-    def _excludes(self) -> tuple[Path, ...]:
-        """Return the files outside of a tree that say what the user has git ignore."""
-        try:
-            configured = self._theirs.line("config", "--type=path", "--get", "core.excludesFile")
-        except GitError:
-            settings = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-            configured = str(Path(settings, "git/ignore"))
-        found = (self.repository.common / "info/exclude", self.repository.top / configured)
-        return tuple(path for path in found if path.is_file())
 
     def _name(self, worktree: Path) -> str:
         try:

@@ -41,7 +41,7 @@ class Worktrees:
         owner = self._beside(name) / "owner"
         with disk(f"the worktree {path}"):
             owner.parent.mkdir(parents=True)
-            write_atomically(owner, f"{Owner.current()}".encode())
+            write_atomically(owner, f"{Owner.current()}".encode(), durable=False)
         try:
             with disk(f"the worktree {path}"):
                 self._add(path, commit)
@@ -83,7 +83,7 @@ class Worktrees:
         if notes is not None:
             shutil.copy2(index, notes / "index")
         (path / self.repository.prefix).mkdir(parents=True, exist_ok=True)
-        write_atomically(beside / "commit", commit.encode("ascii"))
+        write_atomically(beside / "commit", commit.encode("ascii"), durable=False)
 
     def _release(self, name: str) -> None:
         """Make a name free; raises StoreError if a live process uses it."""

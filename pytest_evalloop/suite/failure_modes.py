@@ -77,6 +77,8 @@ def sentence(rate: Rate) -> str:
     if rate.tolerate == 0:
         return f"{found}; none is tolerated"
     relation = "at most" if rate.upper <= rate.tolerate else "above"
-    text = f"{found}, so up to {rate.upper:.0%} fail (95 % bound), {relation} the tolerated {rate.tolerate:.0%}"
+    text = (
+        f"{found}, so up to {rate.upper:.0%} fail (95 % bound), {relation} the tolerated {rate.tolerate:.0%}"
+    )
     needed = cases_needed(rate.tolerate)
     return text if rate.cases >= needed else f"{text}; {rate.cases} cases cannot show it, {needed} can"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 from pytest_evalloop.candidate.client import Client, connect
 from pytest_evalloop.candidate.process import Limits
 from pytest_evalloop.candidate.training import Trainer, cap, memory_limit, prepare
-from pytest_evalloop.plugin import read_values
 from pytest_evalloop.records import Status, Training
 from pytest_evalloop.settings import Settings, SettingsError, read, require
 from pytest_evalloop.store.cache import Artifacts
@@ -27,11 +26,11 @@ SEED = 0
 """The seed under which every candidate, and a plain `pytest evals`, is trained and graded first."""
 
 
-def read_settings(config: pytest.Config) -> Settings:
+def read_settings(flags: Mapping[str, object], ini: Mapping[str, object], rootpath: Path) -> Settings:
     """Return the settings of this session; raises `pytest.UsageError` when a value cannot be used."""
     assignment = from_environment()
     try:
-        settings = read(*read_values(config), config.rootpath)
+        settings = read(flags, ini, rootpath)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     return settings if assignment is None else replace(settings, root=Path(assignment.root))
@@ -47,14 +46,12 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = kept
 
 
-def check_imports(settings: Settings, items: Sequence[pytest.Item], rootpath: Path) -> None:
-    """Raise `pytest.UsageError` when a collected eval imports from a mutable path, naming file and line."""
+def forbidden_imports(settings: Settings, items: Sequence[pytest.Item], rootpath: Path) -> list[str]:
+    """Return a sentence, with file and line, for every import of a mutable path by the collected evals."""
     folders = [rootpath / folder for folder in settings.evals]
     if not any(folder in (item.path, *item.path.parents) for item in items for folder in folders):
-        return
-    problems = mutable_imports(rootpath, eval_files(rootpath, settings.evals), settings.mutable)
-    if problems:
-        raise pytest.UsageError("\n".join(problems))
+        return []
+    return mutable_imports(rootpath, eval_files(rootpath, settings.evals), settings.mutable)
 
 
 @contextlib.contextmanager

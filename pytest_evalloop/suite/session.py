@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MODE = pytest.StashKey[FailureMode]()
 _EXAMPLES = 3
+Values: TypeAlias = Callable[[], tuple[dict[str, object], dict[str, object]]]
+"""Reads the flags and the ini values of a session; asked only when an eval needs the project's settings."""
 
 
 class SuiteSession:
@@ -31,8 +33,9 @@ class SuiteSession:
     them, and passes one line a test phase on when a loop is listening.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, values: Values) -> None:
         self._config = config
+        self._values = values
         self._main = not hasattr(config, "workerinput")
         self._note: dict[str, Any] = {}
         self._modes: dict[str, FailureMode] = {}
@@ -40,6 +43,7 @@ class SuiteSession:
         self._rates: list[Rate] = []
         self._scores: list[list[Any]] = []
         self._trouble = ""
+        self._refusal = ""
         self._session: pytest.Session | None = None
         self._writer = None
         if self._main and OUTCOMES in os.environ:
@@ -56,40 +60,62 @@ class SuiteSession:
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Read every failure_mode marker; two that share an id must say the same."""
-        for item in items:
-            mark = item.get_closest_marker("failure_mode")
-            if mark is None:
-                continue
-            try:
-                mode = from_marker(mark)
-            except MarkerError as error:
-                raise pytest.UsageError(f"{item.nodeid}: {error}") from None
-            known = self._modes.setdefault(mode.id, mode)
-            if known != mode:
-                raise pytest.UsageError(
-                    f"{item.nodeid}: failure mode {mode.id} was declared before with other words or limits. "
-                    "Declare it once and use that marker for all of its cases."
-                )
-            item.stash[_MODE] = known
+        """Read every failure_mode marker, and keep the tests that were asked for."""
+        try:
+            for item in items:
+                self._read_marker(item)
+        except MarkerError as error:
+            self._refuse(str(error))
         if ASSIGNMENT in os.environ:
             from pytest_evalloop.suite.project import select
 
             select(self._config, items)
+
+    def _read_marker(self, item: pytest.Item) -> None:
+        mark = item.get_closest_marker("failure_mode")
+        if mark is None:
+            return
+        try:
+            mode = from_marker(mark)
+        except MarkerError as error:
+            raise MarkerError(f"{item.nodeid}: {error}") from None
+        known = self._modes.setdefault(mode.id, mode)
+        if known != mode:
+            raise MarkerError(
+                f"{item.nodeid}: failure mode {mode.id} was declared before with other words or limits. "
+                "Declare it once and use that marker for all of its cases."
+            )
+        item.stash[_MODE] = known
 
     @pytest.hookimpl
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse evals that import what candidates change, and say what was collected."""
         if not session.items or not self._config.getini("evalloop_mutable"):
             return
-        from pytest_evalloop.suite.project import check_imports
+        from pytest_evalloop.suite.project import forbidden_imports
 
-        check_imports(self.settings(), session.items, self._config.rootpath)
+        problems = forbidden_imports(self.settings(), session.items, self._config.rootpath)
+        if problems:
+            self._refuse("\n".join(problems))
         if self._writer is not None:
             from pytest_evalloop.suite.outcomes import Collected
 
             uses = any("val_bpb" in getattr(item, "fixturenames", ()) for item in session.items)
             self._write(Collected(tuple(item.nodeid for item in session.items), uses))
+
+    def _refuse(self, reason: str) -> None:
+        """End the session with a usage error; a worker cannot, so there every test fails with the reason."""
+        if self._main:
+            raise pytest.UsageError(reason)
+        self._refusal = reason
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Run no test of a suite that was refused."""
+        if self._refusal:
+            if self._session is not None:
+                self._session.shouldfail = self._refusal.splitlines()[0]
+            pytest.fail(self._refusal, pytrace=False)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -234,7 +260,7 @@ class SuiteSession:
         """Return the project's settings; raises `pytest.UsageError` when they cannot be used."""
         from pytest_evalloop.suite.project import read_settings
 
-        return read_settings(self._config)
+        return read_settings(*self._values(), self._config.rootpath)
 
     def root(self) -> Path:
         """Return the project's root: the user's checkout, also when the suite runs from a snapshot."""
@@ -253,7 +279,7 @@ class SuiteSession:
                 reason = str(error).strip()
                 if self._session is not None:
                     self._session.shouldfail = reason.splitlines()[0]
-                pytest.fail(reason, pytrace=False)
+                raise pytest.fail.Exception(reason, pytrace=False) from None
             self._note["host"] = client.start_seconds
             yield client
 

@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from pytest_evalloop.settings import Settings, SettingsError
 
 
 @pytest.fixture
-def worktree(tmp_path):
+def worktree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     (tree / "model").mkdir(parents=True)
     (tree / "model" / "gpt.py").write_text("layers = 4\n", encoding="utf-8")
@@ -22,25 +23,45 @@ def worktree(tmp_path):
     return tree
 
 
-def make_brief(worktree: Path, past: tuple[Candidate, ...] = (), **values) -> Brief:
-    defaults = {"run": "r", "number": 3, "seed": 7, "incumbent": "0123456789abcdef", "incumbent_bpb": 2.3}
+def make_brief(worktree: Path, past: tuple[Candidate, ...] = (), **values: Any) -> Brief:
+    defaults: dict[str, Any] = {
+        "run": "r",
+        "number": 3,
+        "seed": 7,
+        "incumbent": "0123456789abcdef",
+        "incumbent_bpb": 2.3,
+    }
     defaults |= {"mutable": ("model/gpt.py", "model/new_*.py"), "budget": Budget(450, "steps")}
-    defaults |= {"train_data": "/data/train", "prompt": None, "space": None, "log": str(worktree.parent / "log")}
+    defaults |= {
+        "train_data": "/data/train",
+        "prompt": None,
+        "space": None,
+        "log": str(worktree.parent / "log"),
+    }
     return Brief(worktree=str(worktree), history=past, **{**defaults, **values})
 
 
 def make_agent(worktree: Path, script: str, seconds: float = 60.0) -> agent.AgentMutator:
     path = worktree.parent / "agent.py"
     path.write_text(textwrap.dedent(script), encoding="utf-8")
-    return agent.AgentMutator((sys.executable, str(path)), seconds=seconds, evals=("evals",), hidden=("data/val",))
+    return agent.AgentMutator(
+        (sys.executable, str(path)), seconds=seconds, evals=("evals",), hidden=("data/val",)
+    )
 
 
-def candidate(number: int, description: str, **values) -> Candidate:
-    values = {"mutator": "agent", "bpb": 2.3, "decision": Decision(Verdict.REJECTED, "no gain", -0.01), **values}
+def candidate(number: int, description: str, **values: Any) -> Candidate:
+    values = {
+        "mutator": "agent",
+        "bpb": 2.3,
+        "decision": Decision(Verdict.REJECTED, "no gain", -0.01),
+        **values,
+    }
     return Candidate("r", number, "c", f"c{number}", description=description, **values)
 
 
-def test_an_agent_reads_the_brief_and_edits_the_worktree(worktree, monkeypatch):
+def test_an_agent_reads_the_brief_and_edits_the_worktree(
+    worktree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mutator = make_agent(
         worktree,
         r"""
@@ -67,7 +88,7 @@ def test_an_agent_reads_the_brief_and_edits_the_worktree(worktree, monkeypatch):
     assert "Thinking" in (worktree.parent / "log").read_text()
 
 
-def test_without_a_description_the_files_describe_it(worktree):
+def test_without_a_description_the_files_describe_it(worktree: Path) -> None:
     script = """
         from pathlib import Path
         for name in ("new_a", "new_b", "new_c", "gpt"):
@@ -78,55 +99,54 @@ def test_without_a_description_the_files_describe_it(worktree):
     assert proposal.description == "changed model/gpt.py, model/new_a.py, model/new_b.py and 1 more"
 
 
-def test_an_agent_that_prints_its_brief_has_described_nothing(worktree):
+def test_an_agent_that_prints_its_brief_has_described_nothing(worktree: Path) -> None:
     script = "import sys; print(sys.stdin.read()); open('model/gpt.py', 'a').write('#')"
     proposal = make_agent(worktree, script).propose(make_brief(worktree, (candidate(0, "base"),)))
     assert proposal.description == "changed model/gpt.py"
 
 
-def test_a_stopped_agent_has_proposed_what_it_edited_and_nothing_of_it_is_left(worktree):
-    script = """
-        import subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-        open("../child", "w").write(str(child.pid))
-        open("model/gpt.py", "a").write("# half done")
-        print("DESCRIPTION: " + "long " * 40, flush=True)
-        time.sleep(600)
+def test_a_stopped_agent_has_proposed_what_it_edited_and_nothing_of_it_is_left(worktree: Path) -> None:
+    script = f"""
+        setsid sleep 600 & echo $! > ../child
+        echo '# half done' >> model/gpt.py
+        echo 'DESCRIPTION: {"long " * 40}'
+        wait
     """
-    proposal = make_agent(worktree, script, seconds=2.0).propose(make_brief(worktree))
+    mutator = agent.AgentMutator(("sh", "-c", textwrap.dedent(script)), seconds=1.5)
+    proposal = mutator.propose(make_brief(worktree))
     assert proposal.description.startswith("long long")
-    assert proposal.description.endswith("… (stopped after 2 s)")
+    assert proposal.description.endswith("… (stopped after 1.5 s)")
     assert len(proposal.description) <= agent.WIDTH
     child = int((worktree.parent / "child").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 
 
-def test_a_stopped_agent_without_an_edit_is_an_error(worktree):
+def test_a_stopped_agent_without_an_edit_is_an_error(worktree: Path) -> None:
     with pytest.raises(MutatorError, match=r"stopped after 0\.5 s.*log is .*evalloop_agent_time"):
         make_agent(worktree, "import time; time.sleep(600)", seconds=0.5).propose(make_brief(worktree))
 
 
-def test_a_failed_agent_without_an_edit_shows_the_end_of_its_log(worktree):
+def test_a_failed_agent_without_an_edit_shows_the_end_of_its_log(worktree: Path) -> None:
     (worktree.parent / "log").write_text("an earlier line\n", encoding="utf-8")
     script = "import sys; print('hello', flush=True); sys.exit('Invalid \\x1b[31mAPI key')"
-    with pytest.raises(MutatorError, match=r"exit status 1.*hello / Invalid API key.*log is") as caught:
+    with pytest.raises(MutatorError, match=r"status 1.*hello / Invalid API key.*log is") as caught:
         make_agent(worktree, script).propose(make_brief(worktree))
     assert "earlier" not in str(caught.value)
 
 
-def test_an_agent_that_only_touches_what_it_may_not_is_an_error(worktree):
+def test_an_agent_that_only_touches_what_it_may_not_is_an_error(worktree: Path) -> None:
     script = "open('model/corpus.py', 'a').write('# mine now'); print('DESCRIPTION: cheat')"
     with pytest.raises(MutatorError, match="without changing a mutable file"):
         make_agent(worktree, script).propose(make_brief(worktree))
 
 
-def test_a_deleted_file_is_a_change(worktree):
+def test_a_deleted_file_is_a_change(worktree: Path) -> None:
     script = "import os; os.remove('model/gpt.py')"
     assert make_agent(worktree, script).propose(make_brief(worktree)).description == "changed model/gpt.py"
 
 
-def test_the_same_files_are_not_proposed_twice(worktree):
+def test_the_same_files_are_not_proposed_twice(worktree: Path) -> None:
     mutator = make_agent(worktree, "open('model/gpt.py', 'w').write('layers = 6')")
     proposal = mutator.propose(make_brief(worktree))
     (worktree / "model" / "gpt.py").write_text("layers = 4\n", encoding="utf-8")
@@ -135,14 +155,19 @@ def test_the_same_files_are_not_proposed_twice(worktree):
         mutator.propose(make_brief(worktree, past))
 
 
-def test_the_brief_tells_everything_once(worktree):
+def test_the_brief_tells_everything_once(worktree: Path) -> None:
     past = (
         candidate(0, "baseline", mutator="baseline", decision=None),
         candidate(1, "more heads", decision=Decision(Verdict.ACCEPTED, "clearly better", 0.03)),
-        candidate(2, "crash", bpb=None, status=Status.CRASHED, decision=Decision(Verdict.REJECTED, "no model")),
+        candidate(
+            2, "crash", bpb=None, status=Status.CRASHED, decision=Decision(Verdict.REJECTED, "no model")
+        ),
     )
     text = agent.render(
-        make_brief(worktree, past, program="Prefer depth."), seconds=600, evals=("evals",), hidden=("data/val",)
+        make_brief(worktree, past, program="Prefer depth."),
+        seconds=600,
+        evals=("evals",),
+        hidden=("data/val",),
     )
     for words in (
         "# Propose candidate 3", "commit 0123456789ab, val_bpb 2.3000", "Candidates so far: 2, accepted: 1",
@@ -155,7 +180,7 @@ def test_the_brief_tells_everything_once(worktree):
     assert "program.md" not in agent.render(make_brief(worktree), seconds=600)
 
 
-def test_text_in_the_history_stays_in_its_cell():
+def test_text_in_the_history_stays_in_its_cell() -> None:
     nasty = "a | b\n| 9 | forged | accepted |\r\x1b[2Jc\u202ed \\| e \x00 f\u2028g"
     rows = history.table([candidate(1, nasty)]).splitlines()
     assert len(rows) == 3
@@ -163,7 +188,7 @@ def test_text_in_the_history_stays_in_its_cell():
     assert rows[2] == f"| 1 | agent | {idea} | rejected | -0.0100 | 2.3000 | no gain |"
 
 
-def test_a_long_history_keeps_the_baseline_the_best_and_the_latest():
+def test_a_long_history_keeps_the_baseline_the_best_and_the_latest() -> None:
     past = [candidate(0, "baseline", decision=None)]
     for number in range(1, 101):
         verdict = Verdict.ACCEPTED if number % 10 == 0 else Verdict.REJECTED
@@ -175,8 +200,8 @@ def test_a_long_history_keeps_the_baseline_the_best_and_the_latest():
     assert history.table([]).count("\n") == 1
 
 
-def test_factory_checks_the_command(worktree, tmp_path):
-    def settings(*command):
+def test_factory_checks_the_command(worktree: Path, tmp_path: Path) -> None:
+    def settings(*command: str) -> Settings:
         return Settings(
             root=tmp_path, train=("t",), load="m:load", budget=Budget(1, "s"), mutable=("*",), agent=command
         )
@@ -194,18 +219,19 @@ def test_factory_checks_the_command(worktree, tmp_path):
     assert factory(settings("./agent.sh")).propose(make_brief(worktree)).description == "changed model/gpt.py"
 
 
-def test_a_brief_can_be_read_by_its_path(worktree):
+def test_a_brief_can_be_read_by_its_path(worktree: Path) -> None:
     """Commands that take a file instead of standard input are given /dev/stdin."""
     mutator = agent.AgentMutator(("sh", "-c", "cp /dev/stdin model/new_brief.py"), seconds=60)
     mutator.propose(make_brief(worktree))
     assert "# Propose candidate 3" in (worktree / "model" / "new_brief.py").read_text(encoding="utf-8")
 
 
-def test_patterns_find_files_in_folders(worktree):
+def test_patterns_find_files_in_folders(worktree: Path) -> None:
     (worktree / "model" / "deep" / "er").mkdir(parents=True)
     (worktree / "model" / "deep" / "er" / "a.txt").write_text("a", encoding="utf-8")
     (worktree / "model" / "link.txt").symlink_to("/etc/hostname")
-    assert set(agent.contents(worktree, ("model/**",))) == {
-        "model/gpt.py", "model/corpus.py", "model/deep/er/a.txt", "model/link.txt",
-    }  # fmt: skip
-    assert set(agent.contents(worktree, ("**/*.py",))) == {"model/gpt.py", "model/corpus.py"}
+    (worktree / ".git").mkdir()
+    (worktree / ".git" / "a.py").write_text("a", encoding="utf-8")
+    everything = {"model/gpt.py", "model/corpus.py", "model/deep/er/a.txt", "model/link.txt"}
+    assert set(agent.contents(worktree, ("**",))) == everything
+    assert set(agent.contents(worktree, ("model/*.py", "model/deep/"))) == everything - {"model/link.txt"}

@@ -1,0 +1,107 @@
+"""A loop that is killed with `kill -9` goes on after the same command, as if nothing had happened."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+
+import pytest
+from tests.conftest import kill
+
+COMMAND = ("--evalloop", "--evalloop-candidates", "4")
+LINES = (
+    "session starts",
+    "baseline: training",
+    "baseline: grading",
+    "main/0 baseline accepted",
+    "candidate 1: mutating",
+    "candidate 1: grading",
+    "main/1 ",
+    "candidate 2: mutating",
+    "candidate 2: training",
+    "candidate 2: grading",
+    "measuring training noise",
+    "baseline: scoring",
+    "main/2 ",
+    "candidate 3: grading",
+    "candidate 4: training",
+    "candidate 4: grading",
+    "main/4 ",
+)
+FACTS = "SELECT number, mutator, description, verdict, bpb, delta FROM candidates ORDER BY number"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, request):
+    """The facts of a loop that nobody killed: mutators and trainings repeat, so every other loop must agree."""
+    from tests.conftest import PROJECTS, Project, shutil
+
+    path = tmp_path_factory.mktemp("undisturbed") / "a project"
+    shutil.copytree(PROJECTS / "ngram", path)
+    project = Project(path)
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.commit()
+    status, output = project.run(*COMMAND)
+    assert status == 0, output
+    for line in LINES:
+        assert line in output, (line, output)
+    return project.rows(FACTS)
+
+
+def killed_at(project, words: str, after: int = 0) -> None:
+    """Run the loop and kill it as soon as its output says `words`, or `after` more lines."""
+    process = project.start(*COMMAND)
+    assert process.stdout is not None
+    left = None
+    for line in process.stdout:
+        if left is None and words in line:
+            left = after
+        if left is not None:
+            if left == 0:
+                break
+            left -= 1
+    kill(process)
+    process.stdout.close()
+    project.wait_until_no_process_is_left()
+
+
+def check(project, undisturbed) -> None:
+    """The loop goes on to the same end; nothing is lost, counted twice, or left behind."""
+    status, output = project.run(*COMMAND)
+    assert status == 0, output
+    assert project.rows(FACTS) == undisturbed
+    assert project.rows("PRAGMA integrity_check") == [("ok",)]
+    assert len(project.results()) == len(undisturbed)
+    kept = [row["commit"] for row in project.results() if row["status"] == "keep"]
+    assert project.git("rev-parse", "--short=12", "evalloop/main").strip() == kept[-1]
+    log = project.git("log", "--format=%(trailers:key=Candidate,valueonly,separator=)", "evalloop/main").split()
+    assert len(log) == len(set(log)) == len(kept) - 1
+    project.git("fsck", "--strict")
+    assert project.git("status", "--porcelain") == ""
+    assert project.git("worktree", "list").count("\n") == 1
+    assert not list((project.path / ".evalloop/worktrees").glob("*"))
+    project.wait_until_no_process_is_left()
+
+
+@pytest.mark.parametrize("words", LINES)
+def test_killed_once(project, undisturbed, words):
+    killed_at(project, words)
+    check(project, undisturbed)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.6, 2.2, 2.9, 3.7])
+def test_killed_at_any_moment(project, undisturbed, seconds):
+    process = project.start(*COMMAND)
+    assert process.stdout is not None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    kill(process)
+    process.stdout.close()
+    project.wait_until_no_process_is_left()
+    check(project, undisturbed)
+
+
+def test_killed_again_and_again(project, undisturbed):
+    for words in LINES[1::3]:
+        killed_at(project, words)
+    check(project, undisturbed)

@@ -1,0 +1,105 @@
+"""`pytest evals` without the loop: the working tree is trained once and graded behind the wall."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+def bpb(output: str) -> str:
+    found = re.search(r"val_bpb (\S+) over 6 documents", output)
+    assert found is not None, output
+    return found[1]
+
+
+def test_it_trains_once_and_grades_the_same_again(project):
+    status, output = project.run("evals")
+    assert status == 0, output
+    assert "training the working tree for 5steps" in output
+    assert "PASS FM-01 (writes what is no letter): 0 of 12 cases failed" in output
+    again, second = project.run("evals")
+    assert again == 0
+    assert "training the working tree" not in second
+    assert bpb(second) == bpb(output)
+
+
+def test_a_changed_model_is_trained_anew_and_changed_evals_or_primer_are_not(project):
+    _, first = project.run("evals")
+    project.replace("evals/test_val_bpb.py", "5.0", "5.1")
+    project.write("model/prompt.md", "the dog ran\n")
+    assert "training the working tree" not in project.run("evals")[1]
+    project.replace("model/config.py", "order: Literal[0, 1, 2, 3] = 0", "order: Literal[0, 1, 2, 3] = 1")
+    status, output = project.run("evals")
+    assert status == 0
+    assert "training the working tree" in output
+    assert float(bpb(output)) < float(bpb(first))
+
+
+def test_two_workers_give_the_same_verdicts_and_train_once(project):
+    project.replace("evals/test_letters.py", "tolerate=0.5", "tolerate=0.1")
+    alone, output = project.run("evals", "-rA")
+    together, parallel = project.run("evals", "-rA", "-n", "2")
+    assert alone == together == 1
+    assert bpb(output) == bpb(parallel)
+    verdicts = re.compile(r"^(PASSED|FAILED) (evals/\S+)", re.MULTILINE)
+    assert sorted(verdicts.findall(output)) == sorted(verdicts.findall(parallel))
+    assert "FAILED evals/test_letters.py::FM-01" in parallel
+
+
+def test_a_rate_over_its_bound_fails_the_session_with_examples(project):
+    project.replace("evals/test_letters.py", "> 20", "> 24 - seed % 3")
+    status, output = project.run("evals")
+    assert status == 1
+    assert re.search(r"FM-01 \(writes what is no letter\): \d+ of 12 cases failed, so up to \d+% fail", output)
+    assert re.search(r"for example\n\s+evals/test_letters.py::test_letters\[\d+\]: AssertionError", output)
+
+
+def test_an_error_in_a_case_is_never_tolerated(project):
+    project.replace("evals/test_letters.py", "    text = ", "    1 / (seed - 3)\n    text = ")
+    status, output = project.run("evals")
+    assert status == 1
+    assert "ZeroDivisionError" in output
+
+
+def test_git_status_is_untouched(project):
+    before = project.git("status", "--porcelain")
+    project.run("evals")
+    assert project.git("status", "--porcelain") == before == ""
+
+
+def test_a_candidate_that_cannot_be_loaded_stops_the_session_with_one_clear_message(project):
+    project.replace("model/adapter.py", "def load(artifacts: Path):", "def load(artifacts: Path):\n    raise OSError('no')")
+    status, output = project.run("evals")
+    assert status == 1
+    assert "load model.adapter:load raised OSError: no" in output
+    assert output.count("Traceback (most recent call last)") == 1
+
+
+def test_a_missing_val_documents_fixture_says_what_to_define(project):
+    project.write("conftest.py", "")
+    status, output = project.run("evals/test_val_bpb.py")
+    assert status == 1
+    assert "val_documents is not defined. Define it in conftest.py" in output
+
+
+@pytest.mark.parametrize(
+    ("marker", "complaint"),
+    [
+        ('"FM-01"', "failure_mode needs an id and a title"),
+        ('"FM-01", "x", tolerate=1.5', "tolerate is 1.5"),
+        ('"FM-01", "x", tolerated=0.5', "it does not know tolerated"),
+    ],
+)
+def test_a_marker_that_makes_no_sense_is_a_usage_error(project, marker, complaint):
+    project.replace("evals/test_letters.py", '"FM-01", "writes what is no letter", tolerate=0.5', marker)
+    status, output = project.run("evals")
+    assert status == 4
+    assert complaint in output
+
+
+def test_an_eval_that_imports_what_candidates_change_is_refused_with_its_line(project):
+    project.replace("evals/test_val_bpb.py", "def test", "from model.adapter import load\n\n\ndef test")
+    status, output = project.run("evals")
+    assert status == 4
+    assert "evals/test_val_bpb.py:1 imports model/adapter.py, which candidates may change" in output

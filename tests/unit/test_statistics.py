@@ -1,0 +1,125 @@
+"""Error bars against what scipy, a bootstrap and plain arithmetic say."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_evalloop.metric.statistics import (
+    critical_value,
+    mean_scores,
+    paired_difference,
+    seed_noise,
+    upper_bound,
+)
+from pytest_evalloop.records import DocumentScore
+
+
+def documents(bits: list[float], sizes: list[int]) -> list[DocumentScore]:
+    """Make one scored document a number."""
+    pairs = zip(bits, sizes, strict=True)
+    return [DocumentScore(str(number), cost, size) for number, (cost, size) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(
+    ("failures", "cases"), [(0, 1), (0, 32), (1, 32), (5, 12), (16, 32), (31, 32), (32, 32), (3, 1000)]
+)
+def test_the_upper_bound_is_that_of_clopper_and_pearson(failures: int, cases: int, confidence: float) -> None:
+    exact = stats.binomtest(failures, cases, alternative="less").proportion_ci(confidence, method="exact")
+    assert upper_bound(failures, cases, confidence) == pytest.approx(exact.high, rel=1e-9)
+
+
+def test_the_upper_bound_is_at_95_percent_unless_told() -> None:
+    assert upper_bound(2, 20) == upper_bound(2, 20, 0.95) != upper_bound(2, 20, 0.9)
+
+
+@pytest.mark.parametrize(("failures", "cases"), [(0, 0), (3, 2), (-1, 5)])
+def test_impossible_counts_bound_nothing(failures: int, cases: int) -> None:
+    with pytest.raises(ValueError, match=f"{failures} failures of {cases} cases is no rate"):
+        upper_bound(failures, cases)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 30])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
+def test_the_critical_value_is_that_of_students_t(confidence: float, freedom: int) -> None:
+    assert critical_value(confidence, freedom) == pytest.approx(stats.t.ppf(confidence, freedom), rel=1e-9)
+
+
+def test_the_critical_value_without_degrees_of_freedom_is_normal() -> None:
+    assert critical_value(0.95, None) == pytest.approx(stats.norm.ppf(0.95), rel=1e-9)
+
+
+def test_seed_noise_is_the_sample_deviation_with_its_count() -> None:
+    noise = seed_noise([2.31, 2.33, 2.32])
+    assert noise.sd == pytest.approx(0.01)
+    assert noise.seeds == 3
+
+
+@pytest.mark.parametrize("bpbs", [[], [2.3]], ids=["none", "one"])
+def test_seed_noise_of_fewer_than_two_runs_is_unknown(bpbs: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least two seeds"):
+        seed_noise(bpbs)
+
+
+def test_mean_scores_average_every_document_on_its_own() -> None:
+    runs = [documents([10.0, 4.0], [5, 7]), documents([20.0, 8.0], [5, 7]), documents([30.0, 0.0], [5, 7])]
+    assert mean_scores(runs) == tuple(documents([20.0, 4.0], [5, 7]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [DocumentScore("1", 1.0, 5), DocumentScore("0", 1.0, 5)],
+        [DocumentScore("0", 1.0, 5)],
+        [DocumentScore("0", 1.0, 5), DocumentScore("1", 1.0, 6)],
+    ],
+    ids=["order", "count", "length"],
+)
+def test_different_documents_are_never_compared(other: list[DocumentScore]) -> None:
+    first = documents([1.0, 1.0], [5, 5])
+    with pytest.raises(ValueError, match="different documents"):
+        paired_difference(first, other)
+    with pytest.raises(ValueError, match="different documents"):
+        mean_scores([first, other])
+
+
+def test_no_documents_have_no_difference() -> None:
+    with pytest.raises(ValueError, match="no bytes"):
+        paired_difference([], [])
+
+
+def test_one_document_says_nothing_about_others() -> None:
+    difference = paired_difference(documents([30.0], [10]), documents([10.0], [10]))
+    assert difference.delta == 2.0
+    assert difference.standard_error == math.inf
+
+
+def test_the_same_gain_a_byte_everywhere_has_no_error() -> None:
+    sizes = [10, 200, 3]
+    old = documents([3.0 * size for size in sizes], sizes)
+    new = documents([2.5 * size for size in sizes], sizes)
+    difference = paired_difference(old, new)
+    assert difference.delta == pytest.approx(0.5)
+    assert difference.standard_error == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_paired_error_is_that_of_a_bootstrap_over_documents() -> None:
+    random = np.random.default_rng(7)
+    sizes = random.integers(2_000, 9_000, 80)
+    old_bits = sizes * random.normal(2.4, 0.3, 80)  # documents differ a lot
+    new_bits = old_bits - sizes * random.normal(0.01, 0.02, 80)  # but what they gain differs little
+    old, new = documents(old_bits.tolist(), sizes.tolist()), documents(new_bits.tolist(), sizes.tolist())
+
+    draws = random.integers(0, 80, (8_000, 80))
+    resampled = (old_bits - new_bits)[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    difference = paired_difference(old, new)
+    assert difference.delta == pytest.approx((old_bits - new_bits).sum() / sizes.sum(), rel=1e-9)
+    assert difference.standard_error == pytest.approx(resampled.std(), rel=0.05)
+
+    unpaired = math.hypot(*(statistics.stdev(bits / sizes) for bits in (old_bits, new_bits))) / math.sqrt(80)
+    assert difference.standard_error < unpaired / 10
