@@ -38,7 +38,9 @@ class Ratios:
         return statistics.median(self.values)
 
     def __str__(self) -> str:
-        return f"{self.median:.3f} ({min(self.values):.3f} to {max(self.values):.3f}, {len(self.values)} pairs)"
+        return (
+            f"{self.median:.3f} ({min(self.values):.3f} to {max(self.values):.3f}, {len(self.values)} pairs)"
+        )
 
 
 def paired(first: Callable[[], float], second: Callable[[], float], pairs: int) -> Ratios:

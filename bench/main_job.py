@@ -62,7 +62,12 @@ def figures() -> list[Figure]:
         command = [sys.executable, "-m", "pytest", "--evalloop"]
         verdicts: list[float] = []
         with subprocess.Popen(
-            command, cwd=clone, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=clone,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process:
             memory = PeakMemory(process.pid)
             memory.start()
@@ -86,10 +91,14 @@ def figures() -> list[Figure]:
     overhead = [seconds for _, _, seconds in rows]
     return [
         Figure("default loop, first verdict (the baseline's)", f"{verdicts[0]:.0f} s", "", None),
-        Figure("default loop, first candidate's verdict", f"{verdicts[1]:.0f} s", "≤ 120 s", verdicts[1] <= 120),
+        Figure(
+            "default loop, first candidate's verdict", f"{verdicts[1]:.0f} s", "≤ 120 s", verdicts[1] <= 120
+        ),
         Figure("default loop, end", f"{total:.0f} s", "≤ 600 s", total <= 600),
         Figure("default loop, accepted", ", ".join(accepted) or "none", "≥ 1", bool(accepted)),
-        Figure("default loop, peak memory of all processes (PSS)", f"{peak / 1e9:.2f} GB", "≤ 2 GB", peak <= 2e9),
+        Figure(
+            "default loop, peak memory of all processes (PSS)", f"{peak / 1e9:.2f} GB", "≤ 2 GB", peak <= 2e9
+        ),
         Figure(
             "loop overhead per candidate, cold processes",
             f"{statistics.median(overhead):.1f} s (most {max(overhead):.1f} s)",

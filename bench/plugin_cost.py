@@ -59,7 +59,9 @@ def checks(pairs: int = 7) -> Figure:
             lambda: cpu_seconds([*_PYTEST, *_WITHOUT], Path(plain)),
             pairs,
         )
-    return Figure("1,000 checks with markers over plain pytest, CPU", str(ratios), "≤ 1.2", ratios.median <= 1.2)
+    return Figure(
+        "1,000 checks with markers over plain pytest, CPU", str(ratios), "≤ 1.2", ratios.median <= 1.2
+    )
 
 
 def figures() -> list[Figure]:

@@ -194,8 +194,9 @@ class Run:
 class Brief:
     """What a mutator is told before it proposes a candidate.
 
-    Paths are absolute. `history` holds every decided candidate in order, the baseline first; validation
-    and vault data are never part of it.
+    `worktree`, `train_data` and `log` are absolute, `prompt` and `space` relative to the worktree.
+    `history` holds every decided candidate in order, the baseline first; validation and vault data are
+    never part of it.
     """
 
     run: str

@@ -76,7 +76,7 @@ def parse_seconds(text: str, option: str) -> float:
         total = float(cleaned)
     else:
         total = 0.0
-    if not total > 0:
+    if not 0 < total < float("inf"):
         raise SettingsError(
             f"{option} is {text!r}, which is no length of time. Write for example 8h, 1h30m or 90s."
         )
@@ -86,9 +86,10 @@ def parse_seconds(text: str, option: str) -> float:
 def parse_bytes(text: str, option: str) -> int:
     """Read a size such as `2GB` or `512MiB` in bytes."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?b)\s*", text.lower())
-    if match is None or not float(match[1]) > 0:
+    size = float(match[1]) * _BYTES[match[2].upper()] if match is not None else 0.0
+    if not 1 <= size < float("inf"):
         raise SettingsError(f"{option} is {text!r}, which is no size. Write for example 2GB or 512MiB.")
-    return int(float(match[1]) * _BYTES[match[2].upper()])
+    return int(size)
 
 
 def parse_command(text: str, option: str) -> tuple[str, ...]:
@@ -133,12 +134,12 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         value = options.get(name) or ini.get(name) or ()
         return [str(item) for item in value] if isinstance(value, Sequence) else []
 
-    def number(name: str, least: int) -> int | None:
+    def number(name: str, least: int, option: str) -> int | None:
         value = text(name)
         if not value:
             return None
         if not value.isdecimal() or int(value) < least:
-            raise SettingsError(f"--evalloop-{name} is {value!r}. Give a whole number of at least {least}.")
+            raise SettingsError(f"{option} is {value!r}. Give a whole number of at least {least}.")
         return int(value)
 
     def seconds(name: str, default: float) -> float:
@@ -165,11 +166,11 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         agent_seconds=seconds("agent_time", 600.0),
         run=text("run") or None,
         mutators=tuple(dict.fromkeys(words("mutator"))) or ("prompt", "search"),
-        candidates=number("candidates", 1),
+        candidates=number("candidates", 1, "--evalloop-candidates"),
         seconds=seconds("time", 0.0) or None,
         target=_target(text("target")),
-        patience=number("patience", 1),
-        seeds=number("seeds", 2) or 3,
+        patience=number("patience", 1, "--evalloop-patience"),
+        seeds=number("seeds", 2, "evalloop_seeds") or 3,
         memory_bytes=parse_bytes(text("memory"), "evalloop_memory") if text("memory") else None,
         train_seconds=seconds("train_limit", 7200.0),
         grade_seconds=seconds("grade_limit", 1800.0),

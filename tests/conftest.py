@@ -51,7 +51,9 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start pytest in its own session, so that the test's signals reach it alone."""
-        scrubbed = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "EVALLOOP_"))}
+        scrubbed = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "EVALLOOP_"))
+        }
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=self.path,
@@ -106,15 +108,20 @@ class Project:
             psutil.wait_procs(left, timeout=0.1)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """The n-gram project, committed once, in a folder whose name has a space."""
-    path = tmp_path / "a project"
-    shutil.copytree(PROJECTS / "ngram", path)
+def make_project(folder: Path) -> Project:
+    """Return the n-gram project, committed once, in a folder whose name has a space."""
+    path = folder / "a project"
+    shutil.copytree(PROJECTS / "ngram", path, ignore=shutil.ignore_patterns("__pycache__"))
     made = Project(path)
     made.git("init", "--quiet", "--initial-branch=main")
     made.commit()
     return made
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh copy of the n-gram project."""
+    return make_project(tmp_path)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

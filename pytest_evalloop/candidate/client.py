@@ -15,6 +15,7 @@ from pytest_evalloop.candidate import wire
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
 
 _REPLY_LIMIT = 2**31
+_FAREWELL_SECONDS = 10.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -114,10 +115,7 @@ class Client:
             self._host.kill()
             raise CandidateError(f"the candidate did not answer {what} in time ({self._log})") from error
         except (EOFError, OSError) as error:
-            result = self._host.wait(10)
-            raise CandidateError(
-                f"the candidate's process ended during {what}: {result.detail or result.status}\n{tail(self._log)}"
-            ) from error
+            raise CandidateError(f"{self._farewell(what)}\n{tail(self._log)}".rstrip()) from error
         except wire.WireError as error:
             self._host.kill()
             raise CandidateError(f"the candidate answered {what} with {error}") from error
@@ -127,6 +125,15 @@ class Client:
             self._host.kill()
             raise CandidateError(f"the candidate answered {what} with a {type(reply).__name__} message")
         return reply, answer
+
+    def _farewell(self, what: str) -> str:
+        """Say how the host ended, and end one that closed its connection but lives on."""
+        try:
+            result = self._host.wait(_FAREWELL_SECONDS)
+        except TimeoutError:
+            self._host.kill()
+            return f"the candidate closed its connection during {what}, and its process was ended"
+        return f"the candidate's process ended during {what}: {result.detail or 'exited with status 0'}"
 
     def _checked(self, read: Any, what: str) -> Any:  # noqa: ANN401
         try:

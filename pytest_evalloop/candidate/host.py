@@ -35,7 +35,8 @@ def serve(sock: socket.socket) -> None:
                 model = _load(request)
             reply, answer = _answer(model, request, payload)
         except Exception as error:  # noqa: BLE001 - whatever a candidate raises is an answer
-            reply = wire.Failure(f"{type(error).__name__}: {error}"[:2000], traceback.format_exc()[-20000:])
+            message, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+            reply = wire.Failure(_unicode(message)[:2000], _unicode(trace)[-20000:])
             answer = b""
         wire.send(sock, reply, answer)
 
@@ -75,6 +76,11 @@ def _answer(model: Any, request: wire.Request, payload: bytearray) -> tuple[wire
                 temperature=request.temperature,
             )
             return wire.Text(), bytes(text)
+
+
+def _unicode(text: str) -> str:
+    """Spell out lone surrogates, such as a file name may hold: no message can carry them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 if __name__ == "__main__":

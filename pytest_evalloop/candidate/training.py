@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
@@ -94,7 +95,8 @@ class Trainer:
         Evals and the primer are left out: training does not see them, so changing them trains nothing.
         """
         settings = self._settings
-        exclude = [f"{path}/**" for path in settings.evals] + ([settings.prompt] if settings.prompt else [])
+        evals = [glob for path in settings.evals for glob in (path, f"{path}/**")]
+        exclude = evals + ([settings.prompt] if settings.prompt else [])
         return training_key(
             files,
             exclude=exclude,
@@ -150,7 +152,7 @@ class RunningTraining:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.kill()
+        self._process.__exit__(*exception)
         self._artifacts.discard(self._folder)
 
     def progress(self) -> Progress | None:
@@ -169,7 +171,7 @@ class RunningTraining:
         devices = accelerators()
         compute = result.wall_seconds * devices if devices else result.cpu_seconds
         status, detail = result.status, result.detail
-        if status is Status.COMPLETED and not any(self._folder.iterdir()):
+        if status is Status.COMPLETED and _holds_nothing(self._folder):
             status, detail = Status.CRASHED, "it ended well but wrote nothing to EVALLOOP_ARTIFACTS"
         if status is Status.CRASHED:
             detail = f"{detail}\n{tail(self._log)}".rstrip()
@@ -188,11 +190,12 @@ class RunningTraining:
 def last_progress(path: Path) -> Progress | None:
     """Read the last whole line of a progress file; a candidate writes it, so anything may stand there."""
     try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().split(b"\n")[:-1]
-        line = json.loads(lines[-1])
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place would never open
+        try:
+            end = os.pread(descriptor, 4096, max(0, os.fstat(descriptor).st_size - 4096))
+        finally:
+            os.close(descriptor)
+        line = json.loads(end.split(b"\n")[-2])
         return Progress(_number(line.get("fraction")), _number(line.get("train_bpb")))
     except (OSError, ValueError, IndexError, AttributeError, RecursionError):
         return None
@@ -223,7 +226,20 @@ def _progress_file(artifacts: Path) -> Path:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _holds_nothing(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # a candidate may remove its folder, or put something else in its place
+        return True
 
 
 def _digest(lines: list[str]) -> str:

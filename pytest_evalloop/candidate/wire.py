@@ -104,7 +104,7 @@ def receive(sock: socket.socket, kind: Any, *, limit: int) -> tuple[Any, bytearr
     head = _exactly(sock, head_size)
     try:
         message = msgspec.msgpack.decode(head, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"a frame that is no valid message ({error})") from error
     return message, _exactly(sock, payload_size)
 

@@ -86,6 +86,8 @@ def decide(
         shared = shares_weights(incumbent, candidate)
         keys = {run.training_key for run in candidate}
         paired = tuple(run for run in incumbent if run.training_key in keys) if shared else incumbent
+        for run in (*paired, *candidate):
+            bits_per_byte(run.scores)  # a mean would hide what one run cannot have cost
         old = mean_scores([run.scores for run in paired])
         new = mean_scores([run.scores for run in candidate])
         before, after = bits_per_byte(old), bits_per_byte(new)
@@ -101,10 +103,10 @@ def decide(
     elif noise is None:
         return Decision(Verdict.REJECTED, "the training noise is unknown, so bpb cannot be judged", delta)
     else:
-        variance = noise.sd**2 * (1 / len(paired) + 1 / len(candidate))
-        total = math.sqrt(difference.standard_error**2 + variance)
+        training = noise.sd * math.sqrt(1 / len(paired) + 1 / len(candidate))
+        total = math.hypot(difference.standard_error, training)
         margin = critical_value(CONFIDENCE, noise.seeds - 1 if noise.sd > 0 else None) * total
-        why = f"documents ±{difference.standard_error:.4f}, seeds ±{math.sqrt(variance):.4f}"
+        why = f"documents ±{difference.standard_error:.4f}, seeds ±{training:.4f}"
     if not delta > margin:
         return Decision(
             Verdict.REJECTED,

@@ -26,6 +26,7 @@ from pytest_evalloop.records import (
 )
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.scope import problems as scope_problems
+from pytest_evalloop.store.staging import UnfitTree
 
 SEED = 0
 _FRUITLESS = 5
@@ -177,7 +178,10 @@ class Engine:
                 proposal, failure = Proposal("no proposal"), str(error)
             except Exception as error:  # noqa: BLE001 - a mutator is an extension; its bug costs one candidate
                 proposal, failure = Proposal("no proposal"), f"{type(error).__name__}: {error}"
-            commit = tip if failure else self._workshop.commit(worktree, proposal.description)
+            try:
+                commit = tip if failure else self._workshop.commit(worktree, proposal.description)
+            except UnfitTree as error:
+                commit, failure = tip, str(error)
         candidate = Candidate(
             run=incumbent.run,
             number=number,
@@ -215,7 +219,7 @@ class Engine:
         """Take a proposed candidate to its verdict; what is on record already is not done again."""
         started = time.monotonic()
         if candidate.detail and candidate.commit == candidate.parent:
-            reason = f"{candidate.mutator} proposed nothing: {first_line(candidate.detail)}"
+            reason = f"{candidate.mutator} proposed nothing that can be tried: {first_line(candidate.detail)}"
             self._reject(candidate, Status.CRASHED, reason)
             return
         outside = scope_problems(

@@ -11,12 +11,7 @@ from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.ledger import Ledger
 from pytest_evalloop.store.results import write_results
-from pytest_evalloop.store.workspace import Workspace
-
-
-def branch(run: str) -> str:
-    """Return the branch on which the accepted candidates of a run are commits."""
-    return f"refs/heads/evalloop/{run}"
+from pytest_evalloop.store.workspace import Workspace, branch_ref, candidate_ref
 
 
 class Record:
@@ -36,7 +31,7 @@ class Record:
     def begin(cls, run: Run, home: Home, ledger: Ledger, workspace: Workspace) -> Record:
         """Put a new run on record, or one again whose baseline has no verdict yet."""
         existing = ledger.run(run.name)
-        if existing is None and workspace.ref(branch(run.name)) is not None:
+        if existing is None and workspace.ref(branch_ref(run.name)) is not None:
             raise StoreError(
                 f"The branch evalloop/{run.name} exists, but {home.ledger} knows no run of that name. Rename or "
                 f"delete the branch (git branch -D evalloop/{run.name}), or choose another --evalloop-run."
@@ -54,8 +49,14 @@ class Record:
     def reconcile(self) -> None:
         """Bring refs, table and cache to agree with the ledger after a crash.
 
-        Raises `StoreError` when the run's branch stands where the loop never put it.
+        Raises `StoreError` when the run's branch is checked out, or stands where the loop never put it.
         """
+        place = self._workspace.checked_out(branch_ref(self.run.name))
+        if place is not None:
+            raise StoreError(
+                f"The branch evalloop/{self.run.name} is checked out in {place}, and moving it would change that "
+                "checkout. Switch to another branch there (git switch --detach keeps the files)."
+            )
         self._artifacts.sweep()
         for candidate in self.candidates():
             self._keep(candidate)
@@ -122,7 +123,7 @@ class Record:
         self._write_results()
 
     def _keep(self, candidate: Candidate) -> None:
-        ref = f"refs/evalloop/{self.run.name}/{candidate.number}"
+        ref = candidate_ref(self.run.name, candidate.number)
         if self._workspace.ref(ref) != candidate.commit:
             self._workspace.update_ref(ref, candidate.commit, self._workspace.ref(ref))
         diff = self._home.candidate(self.run.name, candidate.number) / "change.diff"
@@ -142,7 +143,7 @@ class Record:
         ]
         if not accepted:
             return
-        name = branch(self.run.name)
+        name = branch_ref(self.run.name)
         stands = self._workspace.ref(name)
         if stands == accepted[-1]:
             return
@@ -175,7 +176,8 @@ class Record:
                 self._artifacts.drop(training.key)
 
     def _write_results(self) -> None:
-        write_results(self._home.results, self.candidates())
+        runs = self._ledger.runs()
+        write_results(self._home.results, [row for run in runs for row in self._ledger.candidates(run.name)])
 
 
 def new_run(name: str, head: str, snapshot: str, settings: dict[str, object]) -> Run:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,15 +128,9 @@ def _digest(primer: bytes) -> str:
 
 
 def _documents(folder: str) -> list[Path]:
-    root = Path(folder)
-    # A link may lead to text that is held out.
-    return sorted(path for path in root.rglob("*") if path.is_file() and not _linked(path, root))
-
-
-def _linked(path: Path, root: Path) -> bool:
-    return any(
-        part.is_symlink() for part in (path, *path.parents) if part.is_relative_to(root) and part != root
-    )
+    """Return the training files in order; a link may lead to text that is held out, so none is followed."""
+    entries = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in entries if stat.S_ISREG(path.lstat().st_mode))
 
 
 def cut(documents: Sequence[Path], numbers: random.Random) -> Passage | None:

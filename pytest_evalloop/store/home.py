@@ -34,6 +34,12 @@ def disk_full(what: str) -> StoreError:
     )
 
 
+def free_bytes(folder: Path) -> int:
+    """Return the space that is left for an ordinary user where `folder` lies."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
 @contextlib.contextmanager
 def disk(what: str) -> Iterator[None]:
     """Turn every OSError inside into a StoreError that says that `what` could not be written."""

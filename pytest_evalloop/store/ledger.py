@@ -12,7 +12,7 @@ from typing import Self
 
 from pytest_evalloop.records import Candidate, Grade, Run, Training
 from pytest_evalloop.store import rows
-from pytest_evalloop.store.home import StoreError, disk, disk_full
+from pytest_evalloop.store.home import StoreError, disk, disk_full, free_bytes
 from pytest_evalloop.store.schema import damaged, prepare
 
 _PATIENCE = 60.0  # seconds to wait for another process's transaction; ours take milliseconds
@@ -253,7 +253,9 @@ def _errors(path: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        # A write-ahead log that cannot be mapped for want of space is reported as a plain I/O error.
+        starved = code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and free_bytes(path.parent) < 2**16
+        if code == sqlite3.SQLITE_FULL or starved:
             raise disk_full(f"{path}") from error
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise damaged(path, str(error)) from error

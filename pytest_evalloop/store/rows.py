@@ -1,8 +1,9 @@
 r"""Records to rows of the ledger and back: pure, and strict about what can be kept exactly.
 
 Numbers that are not finite are refused: SQL and JSON both turn a NaN into an absent value, and a measurement
-that failed must not look like one that was not made. Text is kept as it is, NUL included; lone surrogates,
-which no file can hold as UTF-8, become their escapes (`\udc80` is then six plain characters).
+that failed must not look like one that was not made. The sign of a zero is not kept. Text is kept as it is,
+NUL included; lone surrogates, which no file can hold as UTF-8, become their escapes (`\udc80` is then six plain
+characters).
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from pytest_evalloop.store.owner import Owner
 class Worktrees:
     """The checkouts below one folder.
 
-    Beside the checkout `<name>/` lies `.<name>/` with what must not be taken from a place that a candidate can
-    write: the owner, the commit, and an index by which later changes are found.
+    Beside the checkout `<name>/` lies `.<name>@<owner>/` with what must not be taken from a place that a
+    candidate can write: the commit, and an index by which later changes are found.
     """
 
     folder: Path
@@ -38,10 +38,9 @@ class Worktrees:
         check_run_name(name)
         path = self.folder / name
         self._release(name)
-        owner = self._beside(name) / "owner"
         with disk(f"the worktree {path}"):
-            owner.parent.mkdir(parents=True)
-            write_atomically(owner, f"{Owner.current()}".encode(), durable=False)
+            # The owner is part of the name, so that no moment exists at which a worktree has none.
+            self._beside(name).mkdir(parents=True)
         try:
             with disk(f"the worktree {path}"):
                 self._add(path, commit)
@@ -50,7 +49,7 @@ class Worktrees:
             self._remove(name)
 
     def commit_of(self, name: str) -> str:
-        """Return the commit that a checkout was made from; raises StoreError if there is no such checkout."""
+        """Return the commit that a checkout of this process was made from; raises StoreError if there is none."""
         try:
             return (self._beside(name) / "commit").read_text(encoding="ascii")
         except OSError as error:
@@ -67,9 +66,10 @@ class Worktrees:
         """
         if not self.folder.is_dir():
             return
-        for name in sorted({entry.name.removeprefix(".") for entry in self.folder.iterdir()}):
-            owner = self._owner(name)
-            if owner is None or not owner.alive:
+        for name in sorted(
+            {entry.name.removeprefix(".").partition("@")[0] for entry in self.folder.iterdir()}
+        ):
+            if self._owner(name) is None:
                 self._remove(name)
 
     def _add(self, path: Path, commit: str) -> None:
@@ -88,7 +88,7 @@ class Worktrees:
     def _release(self, name: str) -> None:
         """Make a name free; raises StoreError if a live process uses it."""
         owner = self._owner(name)
-        if owner is not None and owner.alive:
+        if owner is not None:
             raise StoreError(
                 f"The worktree {self.folder / name} is in use by process {owner.pid}. Wait for it, or end it.",
             )
@@ -104,7 +104,8 @@ class Worktrees:
             if notes is not None:
                 remove_tree(notes)
             # Last, so that a crash in between leaves something that still shows what is to be removed.
-            remove_tree(self._beside(name))
+            for beside in self.folder.glob(f".{name}@*"):
+                remove_tree(beside)
 
     def _notes(self, path: Path) -> Path | None:
         """Return the folder in which git keeps its notes on the worktree at `path`, None if there is none."""
@@ -115,10 +116,9 @@ class Worktrees:
         return None
 
     def _beside(self, name: str) -> Path:
-        return self.folder / f".{name}"
+        return self.folder / f".{name}@{Owner.current()}"
 
     def _owner(self, name: str) -> Owner | None:
-        try:
-            return Owner.parse((self._beside(name) / "owner").read_text(encoding="ascii", errors="replace"))
-        except OSError:
-            return None
+        """Return the live process that works in a checkout, None if there is none."""
+        owners = (Owner.parse(beside.name.partition("@")[2]) for beside in self.folder.glob(f".{name}@*"))
+        return next((owner for owner in owners if owner is not None and owner.alive), None)

@@ -45,9 +45,11 @@ def from_marker(mark: pytest.Mark) -> FailureMode:
     tolerate = values.get("tolerate", 0.0)
     if isinstance(tolerate, bool) or not isinstance(tolerate, (int, float)) or not 0.0 <= tolerate < 1.0:
         raise MarkerError(f"tolerate is {tolerate!r}; it is a rate of failures, at least 0 and below 1")
-    severity = values.get("severity")
-    traces = tuple(str(trace) for trace in values.get("traces", ()))
-    return FailureMode(identity, title, None if severity is None else str(severity), traces, float(tolerate))
+    severity, traces = values.get("severity"), values.get("traces", ())
+    if not isinstance(traces, (list, tuple, set, frozenset)):
+        raise MarkerError(f"traces is {traces!r}; it is a list of trace ids")
+    ids = tuple(str(trace) for trace in traces)
+    return FailureMode(identity, title, None if severity is None else str(severity), ids, float(tolerate))
 
 
 def rate(mode: FailureMode, failed: Iterable[bool]) -> Rate:
@@ -68,7 +70,7 @@ def rate(mode: FailureMode, failed: Iterable[bool]) -> Rate:
 
 def cases_needed(tolerate: float) -> int:
     """Return how many cases without a failure bring the upper bound down to `tolerate`."""
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - tolerate))
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-tolerate))
 
 
 def sentence(rate: Rate) -> str:
@@ -77,8 +79,9 @@ def sentence(rate: Rate) -> str:
     if rate.tolerate == 0:
         return f"{found}; none is tolerated"
     relation = "at most" if rate.upper <= rate.tolerate else "above"
-    text = (
-        f"{found}, so up to {rate.upper:.0%} fail (95 % bound), {relation} the tolerated {rate.tolerate:.0%}"
-    )
+    upper, tolerated = f"{100 * rate.upper:.3g}%", f"{100 * rate.tolerate:.3g}%"
+    text = f"{found}, so up to {upper} fail (95 % bound), {relation} the tolerated {tolerated}"
     needed = cases_needed(rate.tolerate)
-    return text if rate.cases >= needed else f"{text}; {rate.cases} cases cannot show it, {needed} can"
+    if rate.upper <= rate.tolerate or rate.cases >= needed:
+        return text
+    return f"{text}; {rate.cases} cases cannot show it, {needed} can"

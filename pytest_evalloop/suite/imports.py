@@ -55,7 +55,8 @@ def _imports(root: Path, file: Path) -> Iterable[tuple[int, Path]]:
         elif isinstance(node, ast.ImportFrom):
             stem = node.module or ""
             names = [stem] + [f"{stem}.{alias.name}".lstrip(".") for alias in node.names]
-            bases = [file.parents[node.level - 1]] if node.level else [root, file.parent]
+            above = slice(node.level - 1, node.level)  # nothing, where there are fewer folders than dots
+            bases = list(file.parents[above]) if node.level else [root, file.parent]
         else:
             continue
         for target in sorted({path for name in names for base in bases for path in _resolve(base, name)}):

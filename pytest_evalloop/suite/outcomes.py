@@ -77,7 +77,7 @@ def decode(data: bytes) -> list[Line]:
     *whole, _torn = data.split(b"\n")
     try:
         return [msgspec.json.decode(line, type=Line) for line in whole if line]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"the eval process wrote a line that is no outcome ({error})") from error
 
 

@@ -6,7 +6,8 @@ import contextlib
 import subprocess
 
 import pytest
-from tests.conftest import kill
+
+from tests.conftest import Project, kill, make_project
 
 COMMAND = ("--evalloop", "--evalloop-candidates", "4")
 LINES = (
@@ -32,15 +33,9 @@ FACTS = "SELECT number, mutator, description, verdict, bpb, delta FROM candidate
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, request):
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     """The facts of a loop that nobody killed: mutators and trainings repeat, so every other loop must agree."""
-    from tests.conftest import PROJECTS, Project, shutil
-
-    path = tmp_path_factory.mktemp("undisturbed") / "a project"
-    shutil.copytree(PROJECTS / "ngram", path)
-    project = Project(path)
-    project.git("init", "--quiet", "--initial-branch=main")
-    project.commit()
+    project = make_project(tmp_path_factory.mktemp("undisturbed"))
     status, output = project.run(*COMMAND)
     assert status == 0, output
     for line in LINES:
@@ -48,7 +43,7 @@ def undisturbed(tmp_path_factory, request):
     return project.rows(FACTS)
 
 
-def killed_at(project, words: str, after: int = 0) -> None:
+def killed_at(project: Project, words: str, after: int = 0) -> None:
     """Run the loop and kill it as soon as its output says `words`, or `after` more lines."""
     process = project.start(*COMMAND)
     assert process.stdout is not None
@@ -65,7 +60,7 @@ def killed_at(project, words: str, after: int = 0) -> None:
     project.wait_until_no_process_is_left()
 
 
-def check(project, undisturbed) -> None:
+def check(project: Project, undisturbed: list[tuple[object, ...]]) -> None:
     """The loop goes on to the same end; nothing is lost, counted twice, or left behind."""
     status, output = project.run(*COMMAND)
     assert status == 0, output
@@ -74,7 +69,9 @@ def check(project, undisturbed) -> None:
     assert len(project.results()) == len(undisturbed)
     kept = [row["commit"] for row in project.results() if row["status"] == "keep"]
     assert project.git("rev-parse", "--short=12", "evalloop/main").strip() == kept[-1]
-    log = project.git("log", "--format=%(trailers:key=Candidate,valueonly,separator=)", "evalloop/main").split()
+    log = project.git(
+        "log", "--format=%(trailers:key=Candidate,valueonly,separator=)", "evalloop/main"
+    ).split()
     assert len(log) == len(set(log)) == len(kept) - 1
     project.git("fsck", "--strict")
     assert project.git("status", "--porcelain") == ""
@@ -84,13 +81,15 @@ def check(project, undisturbed) -> None:
 
 
 @pytest.mark.parametrize("words", LINES)
-def test_killed_once(project, undisturbed, words):
+def test_killed_once(project: Project, undisturbed: list[tuple[object, ...]], words: str) -> None:
     killed_at(project, words)
     check(project, undisturbed)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.6, 2.2, 2.9, 3.7])
-def test_killed_at_any_moment(project, undisturbed, seconds):
+def test_killed_at_any_moment(
+    project: Project, undisturbed: list[tuple[object, ...]], seconds: float
+) -> None:
     process = project.start(*COMMAND)
     assert process.stdout is not None
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,7 +100,7 @@ def test_killed_at_any_moment(project, undisturbed, seconds):
     check(project, undisturbed)
 
 
-def test_killed_again_and_again(project, undisturbed):
+def test_killed_again_and_again(project: Project, undisturbed: list[tuple[object, ...]]) -> None:
     for words in LINES[1::3]:
         killed_at(project, words)
     check(project, undisturbed)

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from tests.conftest import Project
+
 
 def bpb(output: str) -> str:
     found = re.search(r"val_bpb (\S+) over 6 documents", output)
@@ -13,7 +15,7 @@ def bpb(output: str) -> str:
     return found[1]
 
 
-def test_it_trains_once_and_grades_the_same_again(project):
+def test_it_trains_once_and_grades_the_same_again(project: Project) -> None:
     status, output = project.run("evals")
     assert status == 0, output
     assert "training the working tree for 5steps" in output
@@ -24,7 +26,7 @@ def test_it_trains_once_and_grades_the_same_again(project):
     assert bpb(second) == bpb(output)
 
 
-def test_a_changed_model_is_trained_anew_and_changed_evals_or_primer_are_not(project):
+def test_a_changed_model_is_trained_anew_and_changed_evals_or_primer_are_not(project: Project) -> None:
     _, first = project.run("evals")
     project.replace("evals/test_val_bpb.py", "5.0", "5.1")
     project.write("model/prompt.md", "the dog ran\n")
@@ -36,7 +38,7 @@ def test_a_changed_model_is_trained_anew_and_changed_evals_or_primer_are_not(pro
     assert float(bpb(output)) < float(bpb(first))
 
 
-def test_two_workers_give_the_same_verdicts_and_train_once(project):
+def test_two_workers_give_the_same_verdicts_and_train_once(project: Project) -> None:
     project.replace("evals/test_letters.py", "tolerate=0.5", "tolerate=0.1")
     alone, output = project.run("evals", "-rA")
     together, parallel = project.run("evals", "-rA", "-n", "2")
@@ -47,36 +49,42 @@ def test_two_workers_give_the_same_verdicts_and_train_once(project):
     assert "FAILED evals/test_letters.py::FM-01" in parallel
 
 
-def test_a_rate_over_its_bound_fails_the_session_with_examples(project):
+def test_a_rate_over_its_bound_fails_the_session_with_examples(project: Project) -> None:
     project.replace("evals/test_letters.py", "> 20", "> 24 - seed % 3")
     status, output = project.run("evals")
     assert status == 1
-    assert re.search(r"FM-01 \(writes what is no letter\): \d+ of 12 cases failed, so up to \d+% fail", output)
+    assert re.search(
+        r"FM-01 \(writes what is no letter\): \d+ of 12 cases failed, so up to \d+% fail", output
+    )
     assert re.search(r"for example\n\s+evals/test_letters.py::test_letters\[\d+\]: AssertionError", output)
 
 
-def test_an_error_in_a_case_is_never_tolerated(project):
+def test_an_error_in_a_case_is_never_tolerated(project: Project) -> None:
     project.replace("evals/test_letters.py", "    text = ", "    1 / (seed - 3)\n    text = ")
     status, output = project.run("evals")
     assert status == 1
     assert "ZeroDivisionError" in output
 
 
-def test_git_status_is_untouched(project):
+def test_git_status_is_untouched(project: Project) -> None:
     before = project.git("status", "--porcelain")
     project.run("evals")
     assert project.git("status", "--porcelain") == before == ""
 
 
-def test_a_candidate_that_cannot_be_loaded_stops_the_session_with_one_clear_message(project):
-    project.replace("model/adapter.py", "def load(artifacts: Path):", "def load(artifacts: Path):\n    raise OSError('no')")
+def test_a_candidate_that_cannot_be_loaded_stops_the_session_with_one_clear_message(project: Project) -> None:
+    project.replace(
+        "model/adapter.py",
+        "def load(artifacts: Path):",
+        "def load(artifacts: Path):\n    raise OSError('no')",
+    )
     status, output = project.run("evals")
     assert status == 1
     assert "load model.adapter:load raised OSError: no" in output
     assert output.count("Traceback (most recent call last)") == 1
 
 
-def test_a_missing_val_documents_fixture_says_what_to_define(project):
+def test_a_missing_val_documents_fixture_says_what_to_define(project: Project) -> None:
     project.write("conftest.py", "")
     status, output = project.run("evals/test_val_bpb.py")
     assert status == 1
@@ -91,14 +99,14 @@ def test_a_missing_val_documents_fixture_says_what_to_define(project):
         ('"FM-01", "x", tolerated=0.5', "it does not know tolerated"),
     ],
 )
-def test_a_marker_that_makes_no_sense_is_a_usage_error(project, marker, complaint):
+def test_a_marker_that_makes_no_sense_is_a_usage_error(project: Project, marker: str, complaint: str) -> None:
     project.replace("evals/test_letters.py", '"FM-01", "writes what is no letter", tolerate=0.5', marker)
     status, output = project.run("evals")
     assert status == 4
     assert complaint in output
 
 
-def test_an_eval_that_imports_what_candidates_change_is_refused_with_its_line(project):
+def test_an_eval_that_imports_what_candidates_change_is_refused_with_its_line(project: Project) -> None:
     project.replace("evals/test_val_bpb.py", "def test", "from model.adapter import load\n\n\ndef test")
     status, output = project.run("evals")
     assert status == 4

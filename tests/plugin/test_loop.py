@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from pytest_evalloop.candidate import process
+from tests.conftest import Project
 
 
 @pytest.fixture
-def finished(project):
+def finished(project: Project) -> tuple[Project, str]:
     """The project after a loop of four candidates, with the loop's output."""
-    status, output = project.loop("--evalloop-candidates", "4", "-v", "--junitxml", "junit.xml")
+    status, output = project.loop("--evalloop-candidates", "4", "-v", "--junitxml", "../junit.xml")
     assert status == 0, output
     return project, output
 
 
-def test_model_and_prompt_changes_are_accepted_and_become_commits(project):
+def test_model_and_prompt_changes_are_accepted_and_become_commits(project: Project) -> None:
     project.write("model/prompt.md", "zq zq zq zq\n")
     project.replace("model/config.py", "order: Literal[0, 1, 2, 3] = 0", "order: Literal[0, 1, 2, 3] = 2")
     project.commit()
@@ -32,14 +35,14 @@ def test_model_and_prompt_changes_are_accepted_and_become_commits(project):
     assert {"prompt", "search"} <= set(log.split())
 
 
-def test_the_users_checkout_is_untouched(finished):
+def test_the_users_checkout_is_untouched(finished: tuple[Project, str]) -> None:
     project, _ = finished
-    assert project.git("status", "--porcelain") == "?? junit.xml\n"
+    assert project.git("status", "--porcelain") == ""
     assert project.git("branch", "--show-current").strip() == "main"
     assert project.git("worktree", "list").count("\n") == 1
 
 
-def test_results_ledger_branch_and_output_agree(finished):
+def test_results_ledger_branch_and_output_agree(finished: tuple[Project, str]) -> None:
     project, output = finished
     rows = project.results()
     assert [row["number"] for row in rows] == ["0", "1", "2", "3", "4"]
@@ -48,7 +51,7 @@ def test_results_ledger_branch_and_output_agree(finished):
     tip = project.git("rev-parse", "evalloop/main").strip()
     assert tip.startswith(kept[-1]["commit"])
     bits = [float(row["val_bpb"]) for row in kept]
-    assert all(later < earlier for earlier, later in zip(bits, bits[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(bits))
     trailer = project.git("log", "-1", "--format=%(trailers:key=Val-BPB,valueonly)", tip).strip()
     assert trailer == kept[-1]["val_bpb"]
     accepted = len(kept) - 1
@@ -57,7 +60,7 @@ def test_results_ledger_branch_and_output_agree(finished):
     assert project.rows("SELECT count(*) FROM candidates WHERE verdict IS NULL") == [(0,)]
 
 
-def test_every_candidate_stays_reachable_with_its_diff_and_logs(finished):
+def test_every_candidate_stays_reachable_with_its_diff_and_logs(finished: tuple[Project, str]) -> None:
     project, _ = finished
     for row in project.results()[1:]:
         commit = project.git("rev-parse", f"refs/evalloop/main/{row['number']}").strip()
@@ -65,14 +68,14 @@ def test_every_candidate_stays_reachable_with_its_diff_and_logs(finished):
         assert project.git("diff", f"{commit}~", commit) == diff
 
 
-def test_junit_holds_one_case_a_candidate(finished):
+def test_junit_holds_one_case_a_candidate(finished: tuple[Project, str]) -> None:
     project, _ = finished
-    text = (project.path / "junit.xml").read_text()
+    text = (project.path.parent / "junit.xml").read_text()
     assert text.count("<testcase") == 5
     assert 'failures="0"' in text
 
 
-def test_grading_the_incumbents_tree_gives_the_bpb_of_the_ledger(finished):
+def test_grading_the_incumbents_tree_gives_the_bpb_of_the_ledger(finished: tuple[Project, str]) -> None:
     project, _ = finished
     kept = [row for row in project.results() if row["status"] == "keep"]
     project.git("checkout", "--quiet", "--detach", "evalloop/main")
@@ -82,7 +85,9 @@ def test_grading_the_incumbents_tree_gives_the_bpb_of_the_ledger(finished):
     assert "training the working tree" not in output
 
 
-def test_the_same_command_again_says_that_the_run_is_done_and_more_candidates_go_on(finished):
+def test_the_same_command_again_is_done_and_more_candidates_go_on(
+    finished: tuple[Project, str],
+) -> None:
     project, _ = finished
     status, output = project.loop("--evalloop-candidates", "4")
     assert status == 0
@@ -93,26 +98,34 @@ def test_the_same_command_again_says_that_the_run_is_done_and_more_candidates_go
     assert len(project.results()) == 6
 
 
-def test_a_changed_tree_is_pointed_out_and_the_run_goes_on_from_its_snapshot(finished):
+def test_a_changed_tree_is_pointed_out_and_the_run_goes_on_from_its_snapshot(
+    finished: tuple[Project, str],
+) -> None:
     project, _ = finished
-    project.replace("model/config.py", "strength: Literal[1, 4, 16, 64] = 64", "strength: Literal[1, 4, 16, 64] = 1")
+    project.replace(
+        "model/config.py", "strength: Literal[1, 4, 16, 64] = 64", "strength: Literal[1, 4, 16, 64] = 1"
+    )
     status, output = project.loop("--evalloop-candidates", "5")
     assert status == 0
     assert "the working tree has changed since run main began" in output
 
 
-def test_uncommitted_and_untracked_files_are_part_of_the_baseline(project):
+def test_uncommitted_and_untracked_files_are_part_of_the_baseline(project: Project) -> None:
     project.replace("model/config.py", "order: Literal[0, 1, 2, 3] = 0", "order: Literal[0, 1, 2, 3] = 2")
-    project.write("evals/test_more.py", "def test_more(candidate):\n    assert candidate.id.startswith('main/')\n")
+    project.write(
+        "evals/test_more.py", "def test_more(candidate):\n    assert candidate.id.startswith('main/')\n"
+    )
     before = project.git("status", "--porcelain")
     status, output = project.loop("--evalloop-candidates", "1")
     assert status == 0, output
     assert project.git("status", "--porcelain") == before
     assert "Literal[0, 1, 2, 3] = 2" in project.git("show", "refs/evalloop/main/0:model/config.py")
-    assert project.git("rev-parse", "refs/evalloop/main/0~").strip() == project.git("rev-parse", "HEAD").strip()
+    assert (
+        project.git("rev-parse", "refs/evalloop/main/0~").strip() == project.git("rev-parse", "HEAD").strip()
+    )
 
 
-def test_a_failing_baseline_is_reported_first_and_nothing_is_tried(project):
+def test_a_failing_baseline_is_reported_first_and_nothing_is_tried(project: Project) -> None:
     project.replace("evals/test_val_bpb.py", "5.0", "0.5")
     project.commit()
     status, output = project.loop("--evalloop-candidates", "2")
@@ -125,7 +138,7 @@ def test_a_failing_baseline_is_reported_first_and_nothing_is_tried(project):
     assert status == 0, output
 
 
-def test_a_suite_without_tests_cannot_gate(project):
+def test_a_suite_without_tests_cannot_gate(project: Project) -> None:
     project.write("evals/test_val_bpb.py", "")
     project.write("evals/test_letters.py", "")
     project.commit()
@@ -134,7 +147,7 @@ def test_a_suite_without_tests_cannot_gate(project):
     assert "there are no tests in evals, so nothing can gate" in output
 
 
-def test_a_suite_without_the_objective_cannot_gate(project):
+def test_a_suite_without_the_objective_cannot_gate(project: Project) -> None:
     project.write("evals/test_val_bpb.py", "")
     project.commit()
     status, output = project.loop("--evalloop-candidates", "1")
@@ -142,14 +155,14 @@ def test_a_suite_without_the_objective_cannot_gate(project):
     assert "no test in evals uses the fixture val_bpb" in output
 
 
-def test_workers_are_forwarded_to_the_eval_processes(project):
+def test_workers_are_forwarded_to_the_eval_processes(project: Project) -> None:
     status, output = project.loop("--evalloop-candidates", "1", "-n", "2")
     assert status == 0, output
     log = next(project.path.glob(".evalloop/candidates/main/1/grade-seed-0/evals.log")).read_text()
     assert "2 workers" in log
 
 
-def test_a_project_brings_its_own_mutator_and_out_of_scope_changes_are_rejected(project):
+def test_a_project_brings_its_own_mutator_and_out_of_scope_changes_are_rejected(project: Project) -> None:
     project.write(
         "conftest.py",
         (project.path / "conftest.py").read_text()
@@ -174,7 +187,7 @@ class Crashing:
         return Proposal("train no more")
 
 
-def pytest_evalloop_mutators():
+def pytest_evalloop_mutators() -> None:
     return {"careless": lambda s: Careless(), "broken": lambda s: Broken(), "crashing": lambda s: Crashing()}
 """,
     )
@@ -191,7 +204,9 @@ def pytest_evalloop_mutators():
     assert project.git("rev-parse", "evalloop/main") == project.git("rev-parse", "refs/evalloop/main/0")
 
 
-def test_an_agent_is_a_real_process_with_a_brief_on_its_standard_input(project, tmp_path):
+def test_an_agent_is_a_real_process_with_a_brief_on_its_standard_input(
+    project: Project, tmp_path: Path
+) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(
         "import pathlib, re, sys\n"
@@ -214,7 +229,7 @@ def test_an_agent_is_a_real_process_with_a_brief_on_its_standard_input(project, 
     assert "model/*.py" in brief
 
 
-def test_control_c_stops_cleanly_and_the_same_command_goes_on(project):
+def test_control_c_stops_cleanly_and_the_same_command_goes_on(project: Project) -> None:
     process = project.start("--evalloop", "--evalloop-candidates", "3")
     assert process.stdout is not None
     for line in process.stdout:
@@ -230,7 +245,7 @@ def test_control_c_stops_cleanly_and_the_same_command_goes_on(project):
     assert [row["number"] for row in project.results()] == ["0", "1", "2", "3"]
 
 
-def test_two_loops_on_one_run_name_are_refused_and_two_names_are_not(project):
+def test_two_loops_on_one_run_name_are_refused_and_two_names_are_not(project: Project) -> None:
     process = project.start("--evalloop", "--evalloop-candidates", "3")
     assert process.stdout is not None
     for line in process.stdout:
@@ -246,7 +261,7 @@ def test_two_loops_on_one_run_name_are_refused_and_two_names_are_not(project):
     assert process.returncode == 0
 
 
-def test_a_terminal_gets_a_live_line_and_the_verdicts_above_it(project):
+def test_a_terminal_gets_a_live_line_and_the_verdicts_above_it(project: Project) -> None:
     leader, follower = pty.openpty()
     environment = process.clean_environment(TERM="xterm-256color", COLUMNS="160", LINES="40")
     pid = os.fork()
@@ -256,7 +271,9 @@ def test_a_terminal_gets_a_live_line_and_the_verdicts_above_it(project):
         os.setsid()
         for descriptor in range(3):
             os.dup2(follower, descriptor)
-        os.execvpe("python", ["python", "-m", "pytest", "--evalloop", "--evalloop-candidates", "2"], environment)
+        os.execvpe(
+            "python", ["python", "-m", "pytest", "--evalloop", "--evalloop-candidates", "2"], environment
+        )
     os.close(follower)
     shown = b""
     try:

@@ -16,7 +16,7 @@ from pytest_evalloop.metric.statistics import critical_value, mean_scores, paire
 from pytest_evalloop.records import DocumentScore
 from pytest_evalloop.suite.failure_modes import FailureMode, cases_needed, rate, sentence
 
-costs = st.floats(0, 1e6)
+costs = st.just(0.0) | st.floats(1e-6, 1e6)
 sizes = st.integers(1, 10_000)
 pairs = st.lists(st.tuples(costs, costs, sizes), min_size=2, max_size=20)
 moderate = settings(max_examples=60)
@@ -36,7 +36,9 @@ def test_bits_are_the_exact_sum_in_any_order(nats: list[float], random: Random) 
 
 @moderate
 @given(st.lists(costs, max_size=8), st.floats(max_value=0, exclude_max=True) | st.just(math.nan), st.data())
-def test_an_impossible_cost_is_refused_wherever_it_stands(nats: list[float], bad: float, data: st.DataObject) -> None:
+def test_an_impossible_cost_is_refused_wherever_it_stands(
+    nats: list[float], bad: float, data: st.DataObject
+) -> None:
     nats.insert(data.draw(st.integers(0, len(nats))), bad)
     with pytest.raises(ValueError, match="never negative"):
         bits(nats)
@@ -44,7 +46,9 @@ def test_an_impossible_cost_is_refused_wherever_it_stands(nats: list[float], bad
 
 @moderate
 @given(st.lists(st.tuples(costs, sizes), min_size=1, max_size=20), st.randoms(use_true_random=False))
-def test_bits_per_byte_is_the_same_in_any_order_of_documents(given_scores: list[tuple[float, int]], random: Random) -> None:
+def test_bits_per_byte_is_the_same_in_any_order_of_documents(
+    given_scores: list[tuple[float, int]], random: Random
+) -> None:
     documents = scores(given_scores)
     value = BitsPerByte(documents)
     assert value == bits_per_byte(random.sample(documents, len(documents)))
@@ -71,7 +75,9 @@ def test_the_paired_difference_is_what_numpy_says(triples: list[tuple[float, flo
 
 @moderate
 @given(pairs)
-def test_the_paired_difference_is_antisymmetric_and_that_of_both_bpbs(triples: list[tuple[float, float, int]]) -> None:
+def test_the_paired_difference_is_antisymmetric_and_that_of_both_bpbs(
+    triples: list[tuple[float, float, int]],
+) -> None:
     old, new = scores([(a, size) for a, _, size in triples]), scores([(b, size) for _, b, size in triples])
     there, back = paired_difference(old, new), paired_difference(new, old)
     assert there.delta == -back.delta
@@ -117,9 +123,13 @@ def test_the_cases_needed_are_the_fewest_whose_bound_is_tolerated(tolerate: floa
 
 @moderate
 @given(
-    st.floats(0.001, 0.99), st.lists(st.booleans(), min_size=1, max_size=100), st.randoms(use_true_random=False)
+    st.floats(0.001, 0.99),
+    st.lists(st.booleans(), min_size=1, max_size=100),
+    st.randoms(use_true_random=False),
 )
-def test_a_rate_passes_exactly_if_its_bound_is_tolerated(tolerate: float, failed: list[bool], random: Random) -> None:
+def test_a_rate_passes_exactly_if_its_bound_is_tolerated(
+    tolerate: float, failed: list[bool], random: Random
+) -> None:
     mode = FailureMode("FM-01", "fails", None, (), tolerate)
     judged = rate(mode, failed)
     assert judged == rate(mode, random.sample(failed, len(failed)))
@@ -130,7 +140,9 @@ def test_a_rate_passes_exactly_if_its_bound_is_tolerated(tolerate: float, failed
 
 @moderate
 @given(st.floats(0.001, 0.99), st.lists(st.booleans(), min_size=1, max_size=60), st.data())
-def test_one_more_failure_never_makes_a_rate_pass(tolerate: float, failed: list[bool], data: st.DataObject) -> None:
+def test_one_more_failure_never_makes_a_rate_pass(
+    tolerate: float, failed: list[bool], data: st.DataObject
+) -> None:
     mode = FailureMode("FM-01", "fails", None, (), tolerate)
     assume(not all(failed))
     place = data.draw(st.sampled_from([index for index, value in enumerate(failed) if not value]))

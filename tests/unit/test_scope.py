@@ -50,8 +50,8 @@ def test_globs(glob: str, yes: str, no: str) -> None:
 
 
 def test_matching_shows_globs_without_a_match() -> None:
-    found = matching(("model/*.py", "modle/*.py"), TREE)
-    assert found == {"model/*.py": ("model/__init__.py", "model/gpt.py"), "modle/*.py": ()}
+    found = matching(("model/*.py", "mdl/*.py"), TREE)
+    assert found == {"model/*.py": ("model/__init__.py", "model/gpt.py"), "mdl/*.py": ()}
 
 
 def test_mutable_must_not_reach_what_grades() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalloop.store.home import StoreError
+from pytest_evalloop.store.owner import Owner
 from pytest_evalloop.store.scope import Change
 from pytest_evalloop.store.staging import LARGEST, UnfitTree
 from pytest_evalloop.store.workspace import StaleRef, Workspace, branch_ref, candidate_ref
@@ -345,7 +346,10 @@ def test_prune_takes_leftovers_of_the_dead_only(root: Path, workspace: Workspace
     assert (workspace.home.worktrees / "r-9/model/gpt.py").exists()
     with workspace.worktree("r-1", head) as tree:
         workspace.prune("r")
-        assert sorted(path.name for path in workspace.home.worktrees.iterdir()) == [".r-1", "r-1"]
+        assert sorted(path.name for path in workspace.home.worktrees.iterdir()) == [
+            f".r-1@{Owner.current()}",
+            "r-1",
+        ]
         assert tree.exists()
         words = f"in use by process {os.getpid()}"
         with pytest.raises(StoreError, match=words), workspace.worktree("r-1", head):

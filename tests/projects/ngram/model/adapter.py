@@ -31,7 +31,9 @@ class NGram:
         for document in documents:
             text, start = bytes(primer) + bytes(document), len(primer)
             histories = [text[max(0, at - self.order) : at] for at in range(start, len(text))]
-            answers.append([-math.log(self.probability(h, b)) for h, b in zip(histories, document, strict=True)])
+            answers.append(
+                [-math.log(self.probability(h, b)) for h, b in zip(histories, document, strict=True)]
+            )
         return answers
 
     def logits(self, prefixes, *, primer=()):

@@ -20,7 +20,9 @@ def main() -> None:
                         key = str(document[position])
                         row[key] = row.get(key, 0) + 1
         with open(os.environ["EVALLOOP_PROGRESS"], "a") as progress:
-            progress.write(json.dumps({"step": step + 1, "fraction": (step + 1) / steps, "train_bpb": 8.0}) + "\n")
+            progress.write(
+                json.dumps({"step": step + 1, "fraction": (step + 1) / steps, "train_bpb": 8.0}) + "\n"
+            )
     artifacts = Path(os.environ["EVALLOOP_ARTIFACTS"])
     (artifacts / "counts.json").write_text(json.dumps(counts))
     (artifacts / "config.json").write_text(json.dumps({"order": config.order, "strength": config.strength}))

@@ -1,0 +1,25 @@
+"""Verse is set as verse."""
+
+from __future__ import annotations
+
+import pytest
+
+from evals.script import SEEDS, FalseAlarms, Sample, Scene
+
+
+def lost_breaks(scene: Scene) -> list[str]:
+    """Return the lines of speeches that would run on into the next one."""
+    inner = [line for speech in scene.speeches for line in speech.split("\n")[:-1]]
+    return [line for line in inner if not line.endswith("  ")]
+
+
+@pytest.mark.failure_mode("FM-05", "loses the breaks between verses", severity="minor", tolerate=0.35)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lines_break_where_they_should(scene: Sample, seed: int) -> None:
+    """Within a speech each line but the last ends in two spaces, so that verses do not run together."""
+    assert not lost_breaks(scene(seed))
+
+
+def test_real_lines_break(false_alarms: FalseAlarms) -> None:
+    """The check blames at most one real scene in a hundred."""
+    assert false_alarms(lost_breaks) <= 0.01

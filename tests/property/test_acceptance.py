@@ -1,0 +1,230 @@
+"""Whatever is measured: nothing but a full pass and a fall beyond the noise is ever accepted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pytest_evalloop.loop.acceptance import Measurement, decide, suite_problems
+from pytest_evalloop.metric.bpb import bits_per_byte
+from pytest_evalloop.metric.statistics import SeedNoise, mean_scores
+from pytest_evalloop.records import CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
+
+Runs = tuple[Measurement, ...]
+moderate = settings(max_examples=80)
+noises = st.builds(SeedNoise, st.floats(0, 0.5), st.integers(2, 10))
+words = st.text(max_size=30)
+
+
+@st.composite
+def grades(draw: st.DrawFn) -> Grade:
+    """Return a grade that passes."""
+    nodeids = draw(
+        st.lists(words.map("evals/test_a.py::test_{}".format), min_size=1, max_size=4, unique=True)
+    )
+    return Grade(
+        status=Status.COMPLETED,
+        exit_status=0,
+        outcomes=tuple(CaseOutcome(nodeid, "passed", 0.0, draw(words)) for nodeid in nodeids),
+        rates=tuple(Rate(draw(words), draw(words), 0, 9, 0.2, 0.3, passed=True) for _ in nodeids[1:]),
+        scores=(DocumentScore("a", 10.0, 10), DocumentScore("b", 20.0, 20)),
+        check_seconds=0.0,
+        wall_seconds=0.0,
+        detail=draw(words),
+    )
+
+
+@st.composite
+def comparisons(draw: st.DrawFn, *, shared: bool | None = None) -> tuple[Runs, Runs]:
+    """Return an incumbent and a candidate that is about as likely better as worse, over the same documents."""
+    count = draw(st.integers(2, 8))
+    sizes = draw(st.lists(st.integers(1, 5000), min_size=count, max_size=count))
+    start = draw(st.lists(st.floats(0.5, 8), min_size=count, max_size=count))
+    spread = draw(st.sampled_from([0.0, 0.001, 0.1, 3.0]))
+
+    def run(key: str, shift: float) -> Measurement:
+        moved = [max(0.0, bpb + shift + spread * draw(st.floats(-1, 1))) for bpb in start]
+        scores = [
+            DocumentScore(str(index), bpb * size, size)
+            for index, (bpb, size) in enumerate(zip(moved, sizes, strict=True))
+        ]
+        return Measurement(key, 0, tuple(scores))
+
+    same = draw(st.booleans()) if shared is None else shared
+    incumbent = tuple(run(f"old {index}", 0.0) for index in range(draw(st.integers(1, 3))))
+    shift = draw(st.floats(-0.5, 0.5))
+    keys = ["old 0"] if same else [f"new {index}" for index in range(draw(st.integers(1, 3)))]
+    return incumbent, tuple(run(key, shift) for key in keys)
+
+
+def broken(run: Measurement, place: int, **changed: object) -> Measurement:
+    """Return the run with one of its documents changed."""
+    scores = list(run.scores)
+    scores[place % len(scores)] = replace(scores[place % len(scores)], **changed)  # type: ignore[arg-type]
+    return replace(run, scores=tuple(scores))
+
+
+def halved(run: Measurement) -> Measurement:
+    """Return the run at half its cost, under new weights."""
+    scores = tuple(replace(score, bits=score.bits / 2) for score in run.scores)
+    return Measurement("half", run.seed, scores)
+
+
+def rejected(decision: Decision) -> bool:
+    return decision.verdict is Verdict.REJECTED
+
+
+@moderate
+@given(grades(), st.data())
+def test_a_pass_is_exactly_a_pass(grade: Grade, data: st.DataObject) -> None:
+    nodeids = {case.nodeid for case in grade.outcomes}
+    assert suite_problems(grade, nodeids) == ()
+    place = data.draw(st.integers(0, len(grade.outcomes) - 1))
+    before, case, after = grade.outcomes[:place], grade.outcomes[place], grade.outcomes[place + 1 :]
+    outcome = data.draw(
+        st.sampled_from(["failed", "skipped", "xfailed", "error"]) | words.filter("passed".__ne__)
+    )
+    not_zero = st.none() | st.integers().filter(bool)
+    others = st.sampled_from([status for status in Status if status is not Status.COMPLETED])
+    spoiled = {
+        "not passed": replace(grade, outcomes=(*before, replace(case, outcome=outcome), *after)),
+        "missing": replace(grade, outcomes=(*before, *after)),
+        "extra": replace(grade, outcomes=(*grade.outcomes, CaseOutcome("another", "passed", 0.0))),
+        "zero tests": replace(grade, outcomes=()),
+        "exit status": replace(grade, exit_status=data.draw(not_zero)),
+        "not completed": replace(grade, status=data.draw(others)),
+        "rate": replace(grade, rates=(*grade.rates, Rate("FM", "x", 9, 9, 1.0, 0.1, passed=False))),
+        "no objective": replace(grade, scores=()),
+    }
+    new = (Measurement("old", 0, tuple(replace(score, bits=0.0) for score in grade.scores)),)
+    old = (Measurement("old", 0, grade.scores),)
+    assert not rejected(decide(old, new, (), None))
+    for name, bad in spoiled.items():
+        problems = suite_problems(bad, nodeids)
+        assert problems, name
+        assert rejected(decide(old, new, problems, None)), name
+
+
+@moderate
+@given(comparisons(), noises)
+def test_half_the_cost_everywhere_is_accepted_under_little_noise(
+    pair: tuple[Runs, Runs], noise: SeedNoise
+) -> None:
+    run = pair[0][0]
+    even = replace(run, scores=tuple(replace(score, bits=2.0 * score.bytes) for score in run.scores))
+    assert not rejected(decide((even,), (halved(even),), (), replace(noise, sd=noise.sd / 10)))
+
+
+@moderate
+@given(comparisons(), st.sampled_from([math.nan, math.inf, -math.inf, -1.0]), st.integers(0, 7), noises)
+def test_an_impossible_number_is_never_accepted(
+    pair: tuple[Runs, Runs], bits: float, place: int, noise: SeedNoise
+) -> None:
+    incumbent, candidate = pair
+    for bad in (broken(candidate[0], place, bits=bits), broken(halved(incumbent[0]), place, bits=bits)):
+        assert rejected(decide(incumbent, (bad, *candidate[1:]), (), noise))
+    assert rejected(decide((broken(incumbent[0], place, bits=bits),), candidate, (), noise))
+
+
+@moderate
+@given(comparisons(), noises | st.none())
+def test_an_equal_result_is_never_accepted(pair: tuple[Runs, Runs], noise: SeedNoise | None) -> None:
+    incumbent = pair[0][:1]
+    for key in ("old 0", "new"):
+        decision = decide(incumbent, (replace(incumbent[0], training_key=key),), (), noise)
+        assert rejected(decision)
+        assert decision.delta == 0
+
+
+@moderate
+@given(comparisons(), noises, st.integers(0, 7), st.data())
+def test_different_documents_are_never_accepted(
+    pair: tuple[Runs, Runs], noise: SeedNoise, place: int, data: st.DataObject
+) -> None:
+    incumbent = pair[0][:1]
+    half = halved(incumbent[0])
+    size = half.scores[place % len(half.scores)].bytes
+    shuffled = data.draw(st.permutations(half.scores))
+    assume(tuple(shuffled) != half.scores)
+    for other in (
+        broken(half, place, id="another"),
+        broken(half, place, bytes=size + data.draw(st.integers(1, 10**6))),
+        replace(half, scores=half.scores[1:]),
+        replace(half, scores=(*half.scores, DocumentScore("another", 0.0, 10**6))),
+        replace(half, scores=(*half.scores, half.scores[0])),
+        replace(half, scores=tuple(shuffled)),
+        replace(half, scores=()),
+    ):
+        assert rejected(decide(incumbent, (other,), (), noise))
+
+
+@moderate
+@given(comparisons(shared=False))
+def test_new_weights_under_unknown_noise_are_never_accepted(pair: tuple[Runs, Runs]) -> None:
+    assert rejected(decide(*pair, (), None))
+    assert rejected(decide(pair[0], (halved(pair[0][0]),), (), None))
+
+
+@moderate
+@given(comparisons(shared=True), noises | st.none(), noises | st.none())
+def test_shared_weights_ignore_the_training_noise(
+    pair: tuple[Runs, Runs], noise: SeedNoise | None, other: SeedNoise | None
+) -> None:
+    assert decide(*pair, (), noise) == decide(*pair, (), other)
+
+
+@settings(max_examples=200)
+@given(comparisons(), noises)
+def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: SeedNoise) -> None:
+    incumbent, candidate = pair
+    decision = decide(incumbent, candidate, (), noise)
+    shared = candidate[0].training_key == "old 0"
+    old = mean_scores([run.scores for run in (incumbent[:1] if shared else incumbent)])
+    before, after = bits_per_byte(old), bits_per_byte(mean_scores([run.scores for run in candidate]))
+    if rejected(decision):
+        assert decision.margin is None or decision.delta is None or not decision.delta > decision.margin
+    else:
+        assert decision.delta is not None
+        assert decision.margin is not None
+        assert decision.delta > decision.margin >= 0
+        assert decision.delta == pytest.approx(before - after, abs=1e-9)
+        assert after < before
+
+
+@settings(max_examples=200)
+@given(comparisons(shared=False), noises, st.floats(0, 1), st.integers(0, 8))
+def test_more_noise_never_turns_a_rejection_into_an_acceptance(
+    pair: tuple[Runs, Runs], noise: SeedNoise, more: float, fewer: int
+) -> None:
+    worse = SeedNoise(noise.sd + more, max(2, noise.seeds - fewer))
+    assert rejected(decide(*pair, (), worse)) or not rejected(decide(*pair, (), noise))
+    for broken_noise in (math.nan, math.inf):
+        assert rejected(decide(*pair, (), replace(noise, sd=broken_noise)))
+
+
+@moderate
+@given(comparisons(), noises | st.none(), grades(), st.lists(words, max_size=3), st.data())
+def test_a_reason_is_one_line_that_says_something(
+    pair: tuple[Runs, Runs], noise: SeedNoise | None, grade: Grade, nodeids: list[str], data: st.DataObject
+) -> None:
+    messy = replace(
+        grade,
+        status=data.draw(st.sampled_from(Status)),
+        outcomes=tuple(replace(case, outcome="failed") for case in grade.outcomes),
+    )
+    named = broken(pair[1][0], 0, id=data.draw(words))
+    for decision in (
+        decide(*pair, (), noise),
+        decide(*pair, suite_problems(messy, None), noise),
+        decide(*pair, suite_problems(grade, nodeids), noise),
+        decide(*pair, tuple(nodeids), noise),
+        decide(pair[0], (named,), (), noise),
+        decide((named,), (broken(named, 0, bits=math.nan),), (), noise),
+    ):
+        assert decision.reason == decision.reason.strip()
+        assert len(decision.reason.splitlines()) == 1
+        assert " " in decision.reason
