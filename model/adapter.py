@@ -27,9 +27,10 @@ def load(artifacts: Path) -> ScoredGPT:
     """Load what `python -m model.train` saved."""
     one_thread()
     config = Config.load(artifacts / "config.json")
-    model = GPT(config)
+    tokenizer = BPETokenizer.load(artifacts / "tokenizer.json")
+    model = GPT(config, len(tokenizer.vocabulary))
     model.load_state_dict(load_file(artifacts / "model.safetensors"))
-    return ScoredGPT(model.eval(), BPETokenizer.load(artifacts / "tokenizer.json"), pick_device())
+    return ScoredGPT(model.eval(), tokenizer, pick_device())
 
 
 class ScoredGPT:
@@ -38,6 +39,7 @@ class ScoredGPT:
     def __init__(self, model: GPT, tokenizer: BPETokenizer, device: torch.device) -> None:
         self.model, self.tokenizer, self.device = model.to(device), tokenizer, device
         self.context, self.stride = model.config.context, model.config.stride
+        self.reach = self.context // 2  # tokens of the primer that are seen
 
     def token_bytes(self) -> list[bytes]:
         """Return the bytes that each token id stands for, `b""` for BOS."""
@@ -49,47 +51,45 @@ class ScoredGPT:
 
     @torch.inference_mode()
     def nll(self, documents: Sequence[Sequence[int]], *, primer: Sequence[int] = ()) -> list[Tensor]:
-        """Return float32 nats per token of each document, given the primer and all tokens before it.
-
-        BOS stands between the primer and the document, as it stands between two scenes in training. So the
-        first token is predicted from something also without a primer.
-        """
-        context = [*primer, self.tokenizer.bos]
+        """Return float32 nats per token of each document, given the primer and all tokens before it."""
+        before = self._before(primer)
         scores = [torch.empty(len(document)) for document in documents]
         windows: list[Sequence[int]] = []
         targets: list[Sequence[int]] = []
         places: list[
-            tuple[int, int, int]
-        ] = []  # of each window: document, first position, where it is in the window
-        for index, document in enumerate(documents):
-            text = [*context, *document]
-            position = len(context)
-            while position < len(text):
-                start = self.window_start(position)
-                end = min(start + self.context, len(text) - 1)  # of the inputs; targets are one further
-                windows.append(text[start:end])
-                targets.append(text[start + 1 : end + 1])
-                places.append((index, position - len(context), position - start - 1))
-                position = end + 1
+            tuple[Tensor, int]
+        ] = []  # where the last scores of each window go, and how many they are
+        for document, score in zip(documents, scores, strict=True):
+            text = [*before, *document]
+            done = 0
+            while done < len(document):
+                start, end = self._window(done, len(before) - 1)
+                end = min(end, len(document))
+                window = text[start + len(before) - 1 : end + len(before)]
+                windows.append(window[:-1])
+                targets.append(window[1:])
+                places.append((score[done:end], end - done))
+                done = end
         for first in range(0, len(windows), BATCH):
             chunk = slice(first, first + BATCH)
             logits = self._predict(windows[chunk])
             nats = F.cross_entropy(
                 logits.flatten(0, 1), self._pad(targets[chunk]).flatten(), reduction="none"
             )
-            for row, target, (index, at, skip) in zip(
-                nats.view(BATCH, -1).cpu(), targets[chunk], places[chunk], strict=False
-            ):
-                scored = row[skip : len(target)]
-                scores[index][at : at + len(scored)] = scored
+            rows = nats.view(BATCH, -1).cpu()
+            for row, target, (place, count) in zip(rows, targets[chunk], places[chunk], strict=False):
+                place.copy_(row[len(target) - count : len(target)])
         return scores
 
     @torch.inference_mode()
     def logits(self, prefixes: Sequence[Sequence[int]], *, primer: Sequence[int] = ()) -> Tensor:
         """Return float32 logits, (prefixes, vocabulary), of the token after the primer and each prefix."""
-        texts = [[*primer, self.tokenizer.bos, *prefix] for prefix in prefixes]
-        windows = [text[self.window_start(len(text)) :] for text in texts]
-        rows = [torch.empty(0, self.model.config.vocab_size)]
+        before = self._before(primer)
+        windows = []
+        for prefix in prefixes:
+            start, _ = self._window(len(prefix), len(before) - 1)
+            windows.append([*before, *prefix][start + len(before) - 1 :])
+        rows = [torch.empty(0, len(self.tokenizer.vocabulary))]
         for first in range(0, len(windows), BATCH):
             chunk = windows[first : first + BATCH]
             last = torch.tensor([len(window) - 1 for window in chunk])
@@ -105,11 +105,11 @@ class ScoredGPT:
         generator = torch.Generator().manual_seed(seed)
         text = [self.tokenizer.bos, *self.tokenizer.encode(prompt)]
         written = b""
-        cache, start = Cache(self.model.config, self.device), -1
+        cache, start = Cache(self.model.config, self.device), 0
         while len(written) < max_bytes:
-            if start != self.window_start(len(text)):
-                start = self.window_start(len(text))
-                cache.length = 0
+            moved, _ = self._window(len(text) - 1)
+            if moved != start:
+                start, cache.length = moved, 0  # cached keys are turned by their places in the old window
             unread = torch.tensor([text[start + cache.length :]], device=self.device)
             logits = self.model.logits(self.model.features(unread, cache)[0, -1]).float().cpu()
             logits[self.tokenizer.bos] = -torch.inf
@@ -122,13 +122,26 @@ class ScoredGPT:
             written += self.tokenizer.vocabulary[token]
         return written[:max_bytes]
 
-    def window_start(self, position: int) -> int:
-        """Return where the window starts that predicts the token at `position` from those before it.
+    def _before(self, primer: Sequence[int]) -> list[int]:
+        """Return what stands before a document: of the primer as much as may be seen, and BOS.
 
-        The first window holds a whole context; from there on windows move by the stride.
+        BOS divides them as it divides two scenes in training. It also gives the first token something to be
+        predicted from when there is no primer.
         """
-        beyond = max(0, position - self.context)
-        return -(-beyond // self.stride) * self.stride
+        return [*primer[-self.reach :], self.tokenizer.bos]
+
+    def _window(self, position: int, primed: int = 0) -> tuple[int, int]:
+        """Return the start of the window that predicts the token at `position`, and the end of what it predicts.
+
+        Predicted positions count from the document's first token. Starts count from BOS, with `primed` tokens
+        of the primer before it. The primer has a first window of its own, and all others are as they
+        would be without: what a primer is worth is not blurred by windows that lie elsewhere.
+        """
+        if primed and position < self.context - self.reach:
+            return -primed, self.context - self.reach
+        beyond = max(0, position + 1 - self.context)
+        start = -(-beyond // self.stride) * self.stride
+        return start, start + self.context
 
     def _predict(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return float32 logits (BATCH, context, vocabulary) of at most BATCH windows."""

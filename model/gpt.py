@@ -124,12 +124,12 @@ class GPT(nn.Module):
     sin: Tensor
     mask: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, vocab_size: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.embedding = nn.Embedding(vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.head = nn.Linear(config.width, vocab_size, bias=False)
         positions = Positions.up_to(config.context, config.width // config.n_head, config.rotary_base)
         for name, value in positions._asdict().items():
             self.register_buffer(name, value, persistent=False)

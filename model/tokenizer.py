@@ -38,7 +38,7 @@ class BPETokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[bytes], vocab_size: int) -> BPETokenizer:
-        """Learn the merges that make a vocabulary of `vocab_size` tokens, bytes and BOS included."""
+        """Learn a vocabulary of `vocab_size` tokens, the bytes and BOS included; of a small text fewer."""
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "isolated")
         alphabet = [byte.decode("latin-1") for byte in BYTES]

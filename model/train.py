@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,9 +130,8 @@ class Trainer:
         self.world = dist.get_world_size() if self.distributed else 1
         self.seed = seed
         torch.manual_seed(seed)  # the same weights in every process
-        self.model = GPT(config).to(device)
+        self.model = GPT(config, len(tokenizer.vocabulary)).to(device)
         self.bytes_of = torch.tensor([len(token) for token in tokenizer.vocabulary], device=device)
-        self.bos = tokenizer.bos
         self.muon = Muon(
             [weight for weight in self.model.blocks.parameters() if weight.ndim == 2],
             lr=config.matrix_lr,
@@ -172,10 +170,12 @@ class Trainer:
 
     def spent(self, budget: Budget) -> float:
         """Return the share of the budget that is used up, the same in every process."""
-        fraction = torch.tensor(budget.fraction(self.world), dtype=torch.float64, device=self.device)
-        if self.distributed:
-            dist.broadcast(fraction, src=0)
-        return float(fraction)
+        fraction = budget.fraction(self.world)
+        if not self.distributed:
+            return fraction
+        shared = torch.tensor(fraction, device=self.device)
+        dist.broadcast(shared, src=0)
+        return float(shared)
 
     def run(self, tokens: Tensor, budget: Budget, progress: Progress) -> None:
         """Train until the budget is used up."""
@@ -224,10 +224,9 @@ def main() -> None:
         tokenizer.save(artifacts / "tokenizer.json")
         config.save(artifacts / "config.json")
         seconds = time.perf_counter() - STARTED
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{budget.steps} steps, {budget.tokens} tokens on {device.type}: train {log.bpb:.4f} bpb, "
-            f"{seconds:.1f} s, {time.process_time():.1f} CPU-s, {peak:.0f} MB at most"
+            f"{seconds:.1f} s, {time.process_time():.1f} CPU-s"
         )
     if trainer.distributed:
         dist.destroy_process_group()

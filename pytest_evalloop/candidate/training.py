@@ -10,7 +10,7 @@ import platform
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +18,7 @@ from pytest_evalloop.candidate.client import tail
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
 from pytest_evalloop.records import ProcessResult, Status, Training
 from pytest_evalloop.settings import Settings
-from pytest_evalloop.store.cache import Artifacts, training_key
+from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -163,9 +163,12 @@ class RunningTraining:
         """Wait for the end and store the artifacts of a training that completed."""
         result = self._process.wait(tick=None if tick is None else lambda: tick(self.progress()))
         training = self._training(result)
-        if training.status is Status.COMPLETED:
+        if training.status is not Status.COMPLETED:
+            return training
+        try:
             return self._artifacts.commit(self._key, self._folder, training)
-        return training
+        except ArtifactsError as error:
+            return replace(training, status=Status.CRASHED, detail=str(error))
 
     def _training(self, result: ProcessResult) -> Training:
         devices = accelerators()

@@ -9,7 +9,7 @@ from pytest_evalloop.candidate.process import clean_environment
 from pytest_evalloop.settings import Settings, SettingsError, require
 from pytest_evalloop.store.scope import matching, protected
 
-RESUMED = ("budget", "evals", "load", "mutable", "prompt", "seeds", "train")
+RESUMED = ("budget", "data", "evals", "load", "mutable", "prompt", "seeds", "train")
 """The settings that a run's numbers depend on, so that they cannot change while it lasts."""
 
 
@@ -43,6 +43,7 @@ def frozen(settings: Settings) -> dict[str, object]:
     """Return the settings that are recorded with a run."""
     return {
         "budget": str(settings.budget),
+        "data": settings.data,
         "evals": list(settings.evals),
         "load": settings.load,
         "mutable": list(settings.mutable),

@@ -170,8 +170,8 @@ You have {seconds:g} seconds before you are stopped.
 
 - Incumbent: commit {brief.incumbent[:12]}, val_bpb {bpb} (lower is better).
 - Candidates so far: {max(len(brief.history) - 1, 0)}, accepted: {sum(map(accepted, brief.history))}.
-- Budget of one training run: {brief.budget}. What is held constant is the compute that it stands for: a step
-  that costs more leaves fewer steps.
+- Budget of one training run: {brief.budget}. What counts is the compute that the baseline spent on it, measured from
+  outside: a training that uses more than a quarter over it is stopped and rejected.
 - Training data, to read only: `{brief.train_data}`
 
 ## Rules
@@ -182,8 +182,8 @@ You have {seconds:g} seconds before you are stopped.
 - Off limits: {off_limits}.
   What grades comes from a copy that you cannot reach.
 - Do not run git, the evals or a whole training: the loop does. A quick check that the code imports is fine.
-- What is checked: every eval of the suite has to pass, the losses that the model states are audited against
-  its predictions from prefixes alone, and what training uses is measured from outside.
+- What is checked: every eval of the suite has to pass, the bytes of all tokens have to join to each document, and
+  what training uses is measured from outside.
 
 ## What has been tried
 

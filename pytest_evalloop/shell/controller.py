@@ -125,7 +125,7 @@ class Controller:
     # -- what it is made of
 
     def _factories(self) -> dict[str, MutatorFactory]:
-        from pytest_evalloop.mutators.base import builtin
+        from pytest_evalloop.mutators.builtin import builtin
 
         factories = dict(builtin())
         for given in self._config.hook.pytest_evalloop_mutators():

@@ -18,6 +18,10 @@ from pytest_evalloop.store.owner import Owner
 from pytest_evalloop.store.scope import matches
 
 
+class ArtifactsError(StoreError):
+    """What a train command left cannot be kept; the message names it and says what to do."""
+
+
 def training_key(
     files: Mapping[str, tuple[str, str]],
     *,
@@ -94,15 +98,20 @@ class Artifacts:
         """Keep an attempt that `claim` gave out as the finished training under a key.
 
         When another process finished the key first, its training is kept and returned, marked as reused, and
-        this attempt is dropped. Raises StoreError if the attempt holds anything but plain files and folders or
-        cannot be written, ValueError if the training did not complete.
+        this attempt is dropped. Raises ArtifactsError if the attempt holds anything but plain files and folders
+        that can be read, StoreError if it cannot be written, ValueError if the training did not complete.
         """
         if training.status is not Status.COMPLETED:
             raise ValueError(f"a training that was {training.status.value} is not kept")
         attempt = artifacts.parent
         place = self._place(key)
         with disk(f"the artifacts in {artifacts}"):
-            size = _settle(artifacts)
+            try:
+                size = _settle(artifacts)
+            except PermissionError as error:
+                raise ArtifactsError(
+                    f"The train command left {error.filename}, which cannot be read. Leave files readable."
+                ) from error
             training = replace(training, key=key, artifacts=str(place / "artifacts"))
             entry = _Entry(replace(training, artifacts=""), size)
             write_atomically(attempt / "training.json", msgspec.json.encode(entry))
@@ -158,7 +167,7 @@ class Artifacts:
 def _settle(artifacts: Path) -> int:
     """Check what a train command left, make it durable and return its size in bytes."""
     if not stat.S_ISDIR(artifacts.lstat().st_mode):
-        raise StoreError(
+        raise ArtifactsError(
             f"The train command replaced its folder {artifacts}. It may only write files inside."
         )
     size = 0
@@ -177,7 +186,7 @@ def _settle(artifacts: Path) -> int:
         elif stat.S_ISDIR(kind):
             sync_directory(path)
         else:
-            raise StoreError(
+            raise ArtifactsError(
                 f"The train command left {path}, which is neither a plain file nor a folder. "
                 "Remove it at the end of training.",
             )
@@ -192,7 +201,7 @@ def _check_link(artifacts: Path, path: Path) -> None:
         inside = False
     # An absolute link would point nowhere once the artifacts have moved to their place.
     if not inside or target.is_absolute():
-        raise StoreError(
+        raise ArtifactsError(
             f"The train command left {path}, a symbolic link to {target}, but artifacts hold their files "
             "themselves. Copy the file instead, or link to a file inside by a relative path.",
         )

@@ -46,7 +46,7 @@ def from_marker(mark: pytest.Mark) -> FailureMode:
     if isinstance(tolerate, bool) or not isinstance(tolerate, (int, float)) or not 0.0 <= tolerate < 1.0:
         raise MarkerError(f"tolerate is {tolerate!r}; it is a rate of failures, at least 0 and below 1")
     severity, traces = values.get("severity"), values.get("traces", ())
-    if not isinstance(traces, (list, tuple, set, frozenset)):
+    if not isinstance(traces, (list, tuple)):
         raise MarkerError(f"traces is {traces!r}; it is a list of trace ids")
     ids = tuple(str(trace) for trace in traces)
     return FailureMode(identity, title, None if severity is None else str(severity), ids, float(tolerate))

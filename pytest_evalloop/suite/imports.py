@@ -51,12 +51,12 @@ def _imports(root: Path, file: Path) -> Iterable[tuple[int, Path]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-            bases = [root, file.parent]
+            bases = [root, root / "src", file.parent]
         elif isinstance(node, ast.ImportFrom):
             stem = node.module or ""
             names = [stem] + [f"{stem}.{alias.name}".lstrip(".") for alias in node.names]
             above = slice(node.level - 1, node.level)  # nothing, where there are fewer folders than dots
-            bases = list(file.parents[above]) if node.level else [root, file.parent]
+            bases = list(file.parents[above]) if node.level else [root, root / "src", file.parent]
         else:
             continue
         for target in sorted({path for name in names for base in bases for path in _resolve(base, name)}):

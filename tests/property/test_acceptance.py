@@ -177,7 +177,7 @@ def test_shared_weights_ignore_the_training_noise(
     assert decide(*pair, (), noise) == decide(*pair, (), other)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(comparisons(), noises)
 def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: SeedNoise) -> None:
     incumbent, candidate = pair
@@ -195,7 +195,7 @@ def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: Se
         assert after < before
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(comparisons(shared=False), noises, st.floats(0, 1), st.integers(0, 8))
 def test_more_noise_never_turns_a_rejection_into_an_acceptance(
     pair: tuple[Runs, Runs], noise: SeedNoise, more: float, fewer: int

@@ -172,6 +172,8 @@ def test_an_absurd_cost_is_rejected_and_no_crash(bits: float) -> None:
 def test_a_failed_suite_is_rejected_however_good_the_number_is() -> None:
     decision = decide(OLD, (measured(0.1),), ("test_a failed: boom", "test_b failed", "test_c failed"), QUIET)
     assert decision == Decision(Verdict.REJECTED, "evals failed: test_a failed: boom (and 2 more)")
+    assert decide(OLD, (measured(0.1),), ("a", "b"), QUIET).reason == "evals failed: a (and 1 more)"
+    assert decide(OLD, (measured(0.1),), ("a",), QUIET).reason == "evals failed: a"
 
 
 def test_a_reason_is_one_line_even_if_a_log_follows() -> None:

@@ -303,7 +303,6 @@ def test_wrong_text_is_named(faulty: Client, prompt: bytes, message: str) -> Non
             None,
             "the candidate's process ended during load candidate:load: exited",
         ),
-        ("import nothing_like_it", None, "load candidate:load raised ModuleNotFoundError"),
         ("def load(artifacts)", None, "load candidate:load raised SyntaxError"),
         (
             "def load(artifacts): return None",
@@ -311,7 +310,7 @@ def test_wrong_text_is_named(faulty: Client, prompt: bytes, message: str) -> Non
             "load candidate:load raised AttributeError: 'NoneType' object",
         ),
     ],
-    ids=["module", "function", "raises", "exits", "leaves quietly", "import", "syntax", "no model"],
+    ids=["module", "function", "raises", "exits", "leaves quietly", "syntax", "no model"],
 )
 def test_a_candidate_that_cannot_be_loaded_says_why(
     start: Connect, code: str, load: str | None, message: str
@@ -347,12 +346,10 @@ def test_a_primer_that_cannot_be_encoded_is_an_error(start: Connect) -> None:
     ("action", "message"),
     [
         ("os._exit(0)", "the candidate's process ended during encode: exited with status 0\nlast words"),
-        ("os._exit(3)", "the candidate's process ended during encode: exited with status 3\nlast words"),
         (
             "os.kill(os.getpid(), 9)",
             "the candidate's process ended during encode: died of SIGKILL\nlast words",
         ),
-        ("raise KeyboardInterrupt", "the candidate's process ended during encode: "),
     ],
 )
 def test_a_candidate_that_ends_says_how(start: Connect, action: str, message: str) -> None:
@@ -382,10 +379,6 @@ def test_a_candidate_that_ends_says_how(start: Connect, action: str, message: st
         (
             "wire.send(own(), wire.Arrays([-1]), b'')",
             "answered encode with -1 numbers of 4 bytes in a payload",
-        ),
-        (
-            "wire.send(own(), wire.Arrays([2**40]), b'')",
-            "answered encode with 1099511627776 numbers of 4 bytes",
         ),
         ("wire.send(own(), wire.Arrays([1, 1]), bytes(8))", "encode answered 2 sequences for 1"),
     ],

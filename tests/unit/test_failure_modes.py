@@ -151,7 +151,7 @@ def test_a_tolerance_just_at_a_bound_needs_just_those_cases(cases: int) -> None:
             TOLERANT,
             4,
             32,
-            "FM-01 (never ends): 4 of 32 cases failed, so up to 26% fail (95 % bound), above the tolerated 20%",
+            "FM-01 (never ends): 4 of 32 cases failed, so up to 26.4% fail (95 % bound), above the tolerated 20%",
         ),
         (
             TOLERANT,
@@ -163,7 +163,7 @@ def test_a_tolerance_just_at_a_bound_needs_just_those_cases(cases: int) -> None:
             TOLERANT,
             0,
             4,
-            "FM-01 (never ends): 0 of 4 cases failed, so up to 53% fail (95 % bound), above the tolerated 20%; "
+            "FM-01 (never ends): 0 of 4 cases failed, so up to 52.7% fail (95 % bound), above the tolerated 20%; "
             "4 cases cannot show it, 14 can",
         ),
     ],

@@ -83,6 +83,14 @@ def test_importing_what_is_trusted_is_fine(found: Found, code: str) -> None:
     assert found(code) == []
 
 
+def test_a_package_under_src_is_found_too(tmp_path: Path) -> None:
+    for name, text in {"src/model/gpt.py": "", "evals/test_a.py": "from model import gpt"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (problem,) = mutable_imports(tmp_path, eval_files(tmp_path, ["evals"]), ["src/model/*.py"])
+    assert problem.startswith("evals/test_a.py:1 imports src/model/gpt.py, which candidates may change")
+
+
 def test_an_import_through_a_trusted_module_is_found_where_it_stands(found: Found) -> None:
     problems = found(
         "from helpers import text",

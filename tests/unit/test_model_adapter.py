@@ -19,7 +19,7 @@ from model.tokenizer import BPETokenizer
 TEXT = (
     b"### SCENE I. Rome. A street.\n\n**FLAVIUS**  \nHence! home, you idle creatures get you home:  \n" * 30
 )
-TINY: Any = {"vocab_size": 300, "context": 64, "stride": 32, "n_layer": 2, "width": 96, "zero_init": False}
+TINY: Any = {"context": 64, "stride": 32, "n_layer": 2, "width": 96, "zero_init": False}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts")
     torch.manual_seed(0)
     config = dataclasses.replace(Config(), **TINY)
-    save_file(GPT(config).state_dict(), folder / "model.safetensors")
+    save_file(GPT(config, 300).state_dict(), folder / "model.safetensors")
     BPETokenizer.train([TEXT], 300).save(folder / "tokenizer.json")
     config.save(folder / "config.json")
     return folder
@@ -89,11 +89,6 @@ def test_nothing_to_score_is_no_error(model: ScoredGPT) -> None:
     assert model.logits([]).shape == (0, len(model.token_bytes()))
 
 
-def test_the_primer_is_context(model: ScoredGPT, documents: list[list[int]]) -> None:
-    alone, primed = (model.nll(documents[-1:], primer=model.encode(text))[0] for text in (b"", b"ROMEO"))
-    assert not torch.equal(alone[:5], primed[:5])
-
-
 def test_scores_are_probabilities(model: ScoredGPT) -> None:
     rows = model.logits([[], [1, 2, 3]])
     assert rows.dtype == torch.float32
@@ -101,15 +96,26 @@ def test_scores_are_probabilities(model: ScoredGPT) -> None:
     assert all((score >= 0).all() for score in model.nll([model.encode(TEXT)]))
 
 
+@pytest.mark.parametrize("primed", [0, 5, 32])
 @pytest.mark.parametrize("stride", [1, 16, 32, 64])
-def test_a_window_ends_where_it_predicts(
-    model: ScoredGPT, monkeypatch: pytest.MonkeyPatch, stride: int
+def test_every_position_is_in_one_window(
+    model: ScoredGPT, monkeypatch: pytest.MonkeyPatch, stride: int, primed: int
 ) -> None:
     monkeypatch.setattr(model, "stride", stride)
-    for position in range(1, 400):
-        start = model.window_start(position)
-        assert start % stride == 0
-        assert min(position, model.context - stride + 1) <= position - start <= model.context
+    for position in range(300):
+        start, end = model._window(position, primed)
+        assert position < end
+        assert position + 1 - start <= model.context  # BOS, at 0, is one place before the first position
+        if start > 0:
+            assert position + 1 - start > model.context - stride
+        else:
+            assert start == (-primed if position < 32 else 0)
+
+
+def test_a_primer_changes_only_what_is_near_to_it(model: ScoredGPT, documents: list[list[int]]) -> None:
+    alone, primed = (model.nll(documents[-1:], primer=model.encode(text))[0] for text in (b"", TEXT))
+    assert not torch.equal(alone[:32], primed[:32])
+    assert torch.equal(alone[32:], primed[32:])
 
 
 def test_generation_is_decided_by_its_arguments(model: ScoredGPT) -> None:

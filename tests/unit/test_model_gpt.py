@@ -13,14 +13,14 @@ from model.config import Config
 from model.gpt import GPT, Cache
 from model.optim import Muon, orthogonalise
 
-SIZES: Any = {"vocab_size": 300, "context": 16, "n_layer": 2, "n_head": 2, "width": 32}
+SIZES: Any = {"context": 16, "n_layer": 2, "n_head": 2, "width": 32}
 TINY = dataclasses.replace(Config(), **SIZES)
 
 
 @pytest.fixture
 def model() -> GPT:
     torch.manual_seed(0)
-    return GPT(dataclasses.replace(TINY, zero_init=False)).eval()
+    return GPT(dataclasses.replace(TINY, zero_init=False), 300).eval()
 
 
 def test_predictions_do_not_depend_on_what_follows(model: GPT) -> None:
@@ -54,7 +54,7 @@ def test_the_cache_changes_no_prediction(model: GPT, pieces: tuple[int, ...]) ->
     ids=str,
 )
 def test_every_variant_can_be_trained(change: dict[str, Any]) -> None:
-    model = GPT(dataclasses.replace(TINY, **change))
+    model = GPT(dataclasses.replace(TINY, **change), 300)
     logits = model(torch.randint(300, (2, 16)))
     assert logits.shape == (2, 16, 300)
     torch.autograd.backward(logits.square().sum())
@@ -62,14 +62,14 @@ def test_every_variant_can_be_trained(change: dict[str, Any]) -> None:
 
 
 def test_a_softcap_bounds_the_logits() -> None:
-    model = GPT(dataclasses.replace(TINY, logit_softcap=15, init_scale=2.9))
+    model = GPT(dataclasses.replace(TINY, logit_softcap=15, init_scale=2.9), 300)
     model.head.weight.data *= 100
     assert model(torch.randint(300, (2, 16))).abs().max() <= 15
 
 
 def test_flops_count_the_weights_that_multiply() -> None:
     weights = 2 * (4 * 32 * 32 + 8 * 32 * 32) + 300 * 32
-    assert GPT(TINY).flops_per_token() == 6 * weights + 12 * 2 * 32 * 16
+    assert GPT(TINY, 300).flops_per_token() == 6 * weights + 12 * 2 * 32 * 16
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 64), (3, 64, 16), (2, 32, 32)])

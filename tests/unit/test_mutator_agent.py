@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_evalloop.mutators import agent, base, history
+from pytest_evalloop.mutators import agent, builtin, history
 from pytest_evalloop.protocols import MutatorError
 from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Status, Verdict
 from pytest_evalloop.settings import Settings, SettingsError
@@ -206,7 +206,7 @@ def test_factory_checks_the_command(worktree: Path, tmp_path: Path) -> None:
             root=tmp_path, train=("t",), load="m:load", budget=Budget(1, "s"), mutable=("*",), agent=command
         )
 
-    factory = base.builtin()["agent"]
+    factory = builtin.builtin()["agent"]
     with pytest.raises(SettingsError, match="evalloop_agent is not set"):
         factory(settings())
     with pytest.raises(SettingsError, match="'no-such-agent' is no command on the PATH"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_evalloop.mutators import base, prompt
+from pytest_evalloop.mutators import builtin, prompt
 from pytest_evalloop.protocols import MutatorError
 from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Proposal, Status, Verdict
 from pytest_evalloop.settings import Settings, SettingsError
@@ -168,9 +168,9 @@ def test_factory_needs_the_file(worktree: Path) -> None:
     with pytest.raises(
         SettingsError, match=r'evalloop_prompt is not set.*evalloop_prompt = "model/prompt.md"'
     ):
-        base.builtin()["prompt"](settings)
+        builtin.builtin()["prompt"](settings)
     missing = Settings(
         root=worktree, train=("t",), load="m:load", budget=Budget(1, "s"), mutable=("*",), prompt="gone.md"
     )
     with pytest.raises(SettingsError, match=r"'gone\.md'.*Create it"):
-        base.builtin()["prompt"](missing)
+        builtin.builtin()["prompt"](missing)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_evalloop.mutators import base, space
+from pytest_evalloop.mutators import builtin, space
 from pytest_evalloop.mutators.history import recall
 from pytest_evalloop.protocols import Mutator, MutatorError
 from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Proposal, Status, Verdict
@@ -92,7 +92,7 @@ def worktree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def search(worktree: Path) -> Mutator:
-    return base.builtin()["search"](settings(worktree, space="config.py"))
+    return builtin.builtin()["search"](settings(worktree, space="config.py"))
 
 
 def test_parameters_are_read_from_types_without_running_the_file(
@@ -268,14 +268,14 @@ def test_a_project_without_a_space_is_told_what_to_do(
     (tmp_path / "empty.py").write_text("x: int = 1\n", encoding="utf-8")
     (tmp_path / "broken.py").write_text("x: (\n", encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
-        base.builtin()["search"](settings(tmp_path, **values))
+        builtin.builtin()["search"](settings(tmp_path, **values))
     assert all(word in str(caught.value) for word in words)
 
 
 def test_a_missing_extra_is_named(worktree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"pip install 'pytest-evalloop\[search\]'"):
-        base.builtin()["search"](settings(worktree, space="config.py"))
+        builtin.builtin()["search"](settings(worktree, space="config.py"))
 
 
 def test_a_link_out_of_the_worktree_is_not_followed(
@@ -301,7 +301,7 @@ def test_the_factories_import_nothing_heavy() -> None:
     import subprocess
 
     code = (
-        "import sys; from pytest_evalloop.mutators import base; base.builtin(); "
+        "import sys; from pytest_evalloop.mutators import builtin; builtin.builtin(); "
         "print([m for m in ('optuna', 'libcst', 'numpy') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -197,6 +197,34 @@ def test_a_training_that_fails_says_how_and_leaves_nothing(
     assert nothing_is_left(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("code", "detail"),
+    [
+        ("os.mkfifo(artifacts / 'pipe')", "artifacts/pipe, which is neither a plain file nor a folder"),
+        ("(artifacts / 'link').symlink_to('/etc/passwd')", "artifacts/link, a symbolic link to /etc/passwd"),
+        ("artifacts.rmdir(); artifacts.symlink_to('/etc')", "The train command replaced its folder"),
+    ],
+    ids=["a pipe", "a link", "a link for the folder"],
+)
+def test_artifacts_that_cannot_be_kept_cost_the_candidate_and_not_the_loop(
+    train: Train, tmp_path: Path, code: str, detail: str
+) -> None:
+    training = train(code)
+    assert training.status is Status.CRASHED
+    assert detail in training.detail
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_artifacts_that_cannot_be_read_cost_the_candidate_and_not_the_loop(
+    train: Train, tmp_path: Path
+) -> None:
+    training = train("(artifacts / 'weights').touch(mode=0)")
+    assert training.status is Status.CRASHED
+    assert "weights, which cannot be read" in training.detail
+    assert nothing_is_left(tmp_path)
+
+
 def test_a_command_that_does_not_exist_is_a_crash(train: Train) -> None:
     training = train("", train=("no-such-command",))
     assert training.status is Status.CRASHED
