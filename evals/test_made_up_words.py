@@ -6,7 +6,7 @@ import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene, words
 
-SHARE = 0.3  # of the words of a sample; real scenes of unseen plays have 0.15 at most, mostly names
+SHARE = 0.3  # of the words of a sample; real scenes of unseen plays have 0.04 in the mean and 0.14 at most
 
 
 def made_up_words(scene: Scene, vocabulary: frozenset[str]) -> list[str]:

@@ -56,9 +56,7 @@ class ScoredGPT:
         scores = [torch.empty(len(document)) for document in documents]
         windows: list[Sequence[int]] = []
         targets: list[Sequence[int]] = []
-        places: list[
-            tuple[Tensor, int]
-        ] = []  # where the last scores of each window go, and how many they are
+        places: list[Tensor] = []  # where the scores of the last targets of each window go
         for document, score in zip(documents, scores, strict=True):
             text = [*before, *document]
             done = 0
@@ -68,17 +66,14 @@ class ScoredGPT:
                 window = text[start + len(before) - 1 : end + len(before)]
                 windows.append(window[:-1])
                 targets.append(window[1:])
-                places.append((score[done:end], end - done))
+                places.append(score[done:end])
                 done = end
         for first in range(0, len(windows), BATCH):
             chunk = slice(first, first + BATCH)
-            logits = self._predict(windows[chunk])
-            nats = F.cross_entropy(
-                logits.flatten(0, 1), self._pad(targets[chunk]).flatten(), reduction="none"
-            )
-            rows = nats.view(BATCH, -1).cpu()
-            for row, target, (place, count) in zip(rows, targets[chunk], places[chunk], strict=False):
-                place.copy_(row[len(target) - count : len(target)])
+            logits, wanted = self._predict(windows[chunk]), self._pad(targets[chunk])
+            nats = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+            for row, target, place in zip(nats.cpu(), targets[chunk], places[chunk], strict=False):
+                place.copy_(row[len(target) - len(place) : len(target)])
         return scores
 
     @torch.inference_mode()

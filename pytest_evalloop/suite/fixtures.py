@@ -47,7 +47,7 @@ def vault_documents() -> list[Document]:
 
 
 @pytest.fixture(scope="session")
-def candidate(pytestconfig: pytest.Config) -> Iterator[Client]:
+def candidate(pytestconfig: pytest.Config, evalloop_root: Path) -> Iterator[Client]:  # noqa: ARG001 - data first
     """The candidate, behind the wall: `encode`, `nll`, `logits`, `generate`, `id` and `commit`."""
     with _suite(pytestconfig).connect() as client:
         yield client

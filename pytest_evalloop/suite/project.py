@@ -82,6 +82,26 @@ def open_candidate(settings: Settings, say: Callable[[str], None]) -> Iterator[C
         raise pytest.UsageError(str(error)) from None
 
 
+def prepared_root(settings: Settings) -> Path:
+    """Return the project's root, its data prepared; a loop has prepared it before it assigns anything.
+
+    Raises `pytest.UsageError` when `evalloop_prepare` fails.
+    """
+    if from_environment() is not None or not settings.prepare:
+        return settings.root
+    try:
+        home = Home.open(settings.root)
+    except StoreError as error:
+        raise pytest.UsageError(str(error)) from None
+    log = home.path / "logs" / "prepare.log"
+    log.parent.mkdir(exist_ok=True)
+    with _alone(home.path / "locks" / "working-tree.lock"):
+        done = prepare(settings, settings.root, log)
+    if done is not None and done.status is not Status.COMPLETED:
+        raise pytest.UsageError(prepare_failed(settings, done.detail, log))
+    return settings.root
+
+
 @contextlib.contextmanager
 def _working_tree(settings: Settings, say: Callable[[str], None]) -> Iterator[Assignment]:
     """Train the working tree unless this very content was trained before, and assign it to this session."""
@@ -107,9 +127,6 @@ def _train(
     settings: Settings, workspace: Workspace, home: Home, commit: str, tree: Path, say: Callable[[str], None]
 ) -> Training:
     logs = home.path / "logs"
-    prepared = prepare(settings, tree, logs / "prepare.log")
-    if prepared is not None and prepared.status is not Status.COMPLETED:
-        raise pytest.UsageError(prepare_failed(settings, prepared.detail, logs / "prepare.log"))
     trainer = Trainer(settings, Artifacts(home.artifacts))
     key = trainer.key(workspace.files(commit), SEED)
     found = trainer.find(key)

@@ -113,9 +113,7 @@ class SuiteSession:
     def pytest_runtest_setup(self) -> None:
         """Run no test of a suite that was refused."""
         if self._refusal:
-            if self._session is not None:
-                self._session.shouldfail = self._refusal.splitlines()[0]
-            pytest.fail(self._refusal, pytrace=False)
+            raise self._stop(self._refusal)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -263,8 +261,13 @@ class SuiteSession:
         return read_settings(*self._values(), self._config.rootpath)
 
     def root(self) -> Path:
-        """Return the project's root: the user's checkout, also when the suite runs from a snapshot."""
-        return self.settings().root
+        """Return the project's root with its data prepared; stop the session when that fails."""
+        from pytest_evalloop.suite.project import prepared_root
+
+        try:
+            return prepared_root(self.settings())
+        except pytest.UsageError as error:
+            raise self._stop(str(error)) from None
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Client]:
@@ -276,12 +279,15 @@ class SuiteSession:
             try:
                 client = stack.enter_context(open_candidate(self.settings(), self.say))
             except (CandidateError, pytest.UsageError) as error:
-                reason = str(error).strip()
-                if self._session is not None:
-                    self._session.shouldfail = reason.splitlines()[0]
-                raise pytest.fail.Exception(reason, pytrace=False) from None
+                raise self._stop(str(error)) from None
             self._note["host"] = client.start_seconds
             yield client
+
+    def _stop(self, reason: str) -> BaseException:
+        """Return the failure that ends the session after this test: without this, no other test makes sense."""
+        if self._session is not None:
+            self._session.shouldfail = reason.strip().splitlines()[0]
+        return pytest.fail.Exception(reason.strip(), pytrace=False)
 
     def measured(self, value: BitsPerByte) -> None:
         """Attach the objective to the next report, so that it reaches the main process from any worker."""

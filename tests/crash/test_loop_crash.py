@@ -9,25 +9,19 @@ import pytest
 
 from tests.conftest import Project, kill, make_project
 
-COMMAND = ("--evalloop", "--evalloop-candidates", "4")
+COMMAND = ("--evalloop", "--evalloop-candidates", "3")
 LINES = (
     "session starts",
     "baseline: training",
     "baseline: grading",
     "main/0 baseline accepted",
-    "candidate 1: mutating",
     "candidate 1: grading",
-    "main/1 ",
-    "candidate 2: mutating",
     "candidate 2: training",
-    "candidate 2: grading",
     "measuring training noise",
     "baseline: scoring",
     "main/2 ",
     "candidate 3: grading",
-    "candidate 4: training",
-    "candidate 4: grading",
-    "main/4 ",
+    "main/3 ",
 )
 FACTS = "SELECT number, mutator, description, verdict, bpb, delta FROM candidates ORDER BY number"
 
@@ -86,7 +80,7 @@ def test_killed_once(project: Project, undisturbed: list[tuple[object, ...]], wo
     check(project, undisturbed)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.6, 2.2, 2.9, 3.7])
+@pytest.mark.parametrize("seconds", [0.4, 1.1, 2.2, 3.7])
 def test_killed_at_any_moment(
     project: Project, undisturbed: list[tuple[object, ...]], seconds: float
 ) -> None:

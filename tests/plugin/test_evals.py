@@ -54,7 +54,7 @@ def test_a_rate_over_its_bound_fails_the_session_with_examples(project: Project)
     status, output = project.run("evals")
     assert status == 1
     assert re.search(
-        r"FM-01 \(writes what is no letter\): \d+ of 12 cases failed, so up to \d+% fail", output
+        r"FM-01 \(writes what is no letter\): \d+ of 12 cases failed, so up to [\d.]+% fail", output
     )
     assert re.search(r"for example\n\s+evals/test_letters.py::test_letters\[\d+\]: AssertionError", output)
 
@@ -111,3 +111,26 @@ def test_an_eval_that_imports_what_candidates_change_is_refused_with_its_line(pr
     status, output = project.run("evals")
     assert status == 4
     assert "evals/test_val_bpb.py:1 imports model/adapter.py, which candidates may change" in output
+
+
+def test_data_is_prepared_before_any_fixture_reads_it(project: Project) -> None:
+    project.setting("evalloop_prepare", '"python prepare.py"')
+    project.write(
+        "prepare.py",
+        "import os, pathlib, shutil\n"
+        "root = pathlib.Path(os.environ['EVALLOOP_ROOT'])\n"
+        "shutil.copytree(root / 'data/val', root / '.evalloop/data/val', dirs_exist_ok=True)\n",
+    )
+    project.replace("conftest.py", '"data/val"', '".evalloop/data/val"')
+    project.write("evals/test_a.py", "def test_a(val_documents):\n    assert len(val_documents) == 6\n")
+    status, output = project.run("evals", "-n", "2")
+    assert status == 0, output
+
+
+def test_data_that_cannot_be_prepared_stops_the_session(project: Project) -> None:
+    project.setting("evalloop_prepare", '"python prepare.py"')
+    project.write("prepare.py", "raise SystemExit('no corpus: run make setup')\n")
+    status, output = project.run("evals")
+    assert status == 1
+    assert "evalloop_prepare (python prepare.py) failed: exited with status 1" in output
+    assert "no corpus: run make setup" in output

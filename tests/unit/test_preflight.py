@@ -50,8 +50,8 @@ def test_what_a_loop_cannot_do_without_is_asked_for(name: str) -> None:
 
 
 def test_a_glob_that_matches_nothing_is_named() -> None:
-    assert refusal(mutable=("model/*.py", "modle/*.py")) == (
-        "evalloop_mutable names 'modle/*.py', which matches no file of the snapshot. Correct the glob, "
+    assert refusal(mutable=("model/*.py", "modell/*.py")) == (
+        "evalloop_mutable names 'modell/*.py', which matches no file of the snapshot. Correct the glob, "
         "or check that git does not ignore the file."
     )
 
@@ -78,8 +78,8 @@ def test_evals_that_hold_no_file_are_named(folder: str) -> None:
 
 
 def test_a_train_command_that_does_not_exist_is_named() -> None:
-    assert refusal(train=("pyhton", "-m", "model.train")) == (
-        "evalloop_train is 'pyhton -m model.train', but there is no command 'pyhton'. "
+    assert refusal(train=("no-such-python", "-m", "model.train")) == (
+        "evalloop_train is 'no-such-python -m model.train', but there is no command 'no-such-python'. "
         "Correct the command, or install what provides it."
     )
 

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parents[1] / "projects/ngram"
 DOCUMENTS = [
     Document("verse", b"the cat sat on the mat, the dog did not\n" * 3),
     Document("empty", b""),
-    Document("invalid", b"\xff\xfe\x80 caf\xe9 \x00\xf0\x9f"),
+    Document("invalid", b"\xff\xfe\x80 \xe9t\xe9 \x00\xf0\x9f"),
     Document("unicode", "naïve 🙂 café".encode()),
     Document("byte", b"a"),
 ]
@@ -153,12 +153,13 @@ def test_neither_batches_nor_order_change_any_bit(limit: int) -> None:
     assert value.per_document == reference.per_document[::-1]
 
 
-def test_one_call_holds_no_more_tokens_than_it_may() -> None:
+def test_one_call_holds_as_many_tokens_as_it_may_and_no_more() -> None:
     model = Syllables()
-    longest = max(len(model.encode(document.text)) for document in DOCUMENTS)
-    score(model, DOCUMENTS, tokens_per_call=longest)
-    assert len(model.calls) > 1
-    assert max(model.calls) <= longest
+    documents = [Document(str(number), b"t") for number in range(5)]  # of three tokens each
+    for limit, calls in {1: [3] * 5, 5: [3] * 5, 6: [6, 6, 3], 8: [6, 6, 3], 9: [9, 6], 15: [15]}.items():
+        model.calls.clear()
+        score(model, documents, tokens_per_call=limit)
+        assert model.calls == calls
 
 
 @pytest.mark.parametrize("documents", [[], [Document("empty", b"")]], ids=["none", "an empty one"])

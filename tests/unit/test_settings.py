@@ -125,7 +125,14 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("2GB", 2 * 10**9), ("512MiB", 512 * 2**20), ("1.5 kb", 1500), ("1KiB", 1024), (" 3gib ", 3 * 2**30)],
+    [
+        ("2GB", 2 * 10**9),
+        ("512MiB", 512 * 2**20),
+        ("1.5 kb", 1500),
+        ("1KiB", 1024),
+        ("0.001KB", 1),
+        (" 3gib ", 3 * 2**30),
+    ],
 )
 def test_a_size_is_read_in_bytes(text: str, size: int) -> None:
     assert parse_bytes(text, "evalloop_memory") == size
@@ -200,6 +207,7 @@ def test_the_defaults_are_those_that_the_help_promises() -> None:
     assert (settings.evals, settings.data, settings.hidden) == (("evals",), "data/train", ())
     assert (settings.mutators, settings.seeds, settings.agent_seconds) == (("prompt", "search"), 3, 600)
     assert (settings.train_seconds, settings.grade_seconds) == (7200, 1800)
+    assert settings.overdraft == 0.25
 
 
 def test_every_value_has_its_place() -> None:
@@ -260,6 +268,10 @@ def test_a_flag_wins_over_the_ini_file() -> None:
     settings = read(flags, {**INI, "mutator": ["search"], "candidates": "7", "run": "night"}, ROOT)
     assert (settings.budget, settings.mutators) == (Budget(9, "s"), ("agent",))
     assert (settings.candidates, settings.run) == (2, "night")
+
+
+def test_a_target_may_lie_below_one_bit() -> None:
+    assert read({"target": "0.25"}, INI, ROOT).target == 0.25
 
 
 def test_a_mutator_named_twice_counts_once_and_order_is_kept() -> None:

@@ -58,6 +58,7 @@ def test_seed_noise_is_the_sample_deviation_with_its_count() -> None:
     noise = seed_noise([2.31, 2.33, 2.32])
     assert noise.sd == pytest.approx(0.01)
     assert noise.seeds == 3
+    assert seed_noise([2.0, 4.0]).sd == pytest.approx(2**0.5)
 
 
 @pytest.mark.parametrize("bpbs", [[], [2.3]], ids=["none", "one"])
@@ -94,7 +95,7 @@ def test_no_documents_have_no_difference() -> None:
 
 
 def test_one_document_says_nothing_about_others() -> None:
-    difference = paired_difference(documents([30.0], [10]), documents([10.0], [10]))
+    difference = paired_difference(documents([3.0], [1]), documents([1.0], [1]))
     assert difference.delta == 2.0
     assert difference.standard_error == math.inf
 
