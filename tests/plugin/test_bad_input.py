@@ -39,8 +39,8 @@ def test_no_commit_yet(project: Project) -> None:
 
 
 def test_a_mutable_glob_that_matches_nothing(project: Project) -> None:
-    project.setting("evalloop_mutable", '["model/*.py", "modle/prompt.md"]')
-    assert "evalloop_mutable names 'modle/prompt.md', which matches no file" in refused(project)
+    project.setting("evalloop_mutable", '["model/*.py", "models/prompt.md"]')
+    assert "evalloop_mutable names 'models/prompt.md', which matches no file" in refused(project)
 
 
 def test_a_mutable_path_under_evals(project: Project) -> None:
@@ -95,8 +95,8 @@ def test_a_train_command_that_writes_nothing(project: Project) -> None:
 
 
 def test_a_load_function_that_is_missing_and_one_that_raises(project: Project) -> None:
-    project.setting("evalloop_load", '"model.adapter:laod"')
-    assert "load model.adapter:laod raised AttributeError" in refused(project, status=1)
+    project.setting("evalloop_load", '"model.adapter:start"')
+    assert "load model.adapter:start raised AttributeError" in refused(project, status=1)
     project.setting("evalloop_load", '"model.adaptor:load"')
     assert "No module named 'model.adaptor'" in refused(project, status=1)
 

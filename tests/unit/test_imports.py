@@ -102,6 +102,13 @@ def test_an_import_through_a_trusted_module_is_found_where_it_stands(found: Foun
     ]
 
 
+@pytest.mark.parametrize("code", ["from . import deep", "from .deep import x", "from ..helpers import deep"])
+def test_a_trusted_module_may_lead_there_through_its_neighbour(found: Found, code: str) -> None:
+    files = {"helpers/text.py": code, "helpers/deep.py": "import model.layers"}
+    problems = found("import helpers.text", files)
+    assert any(problem.startswith("helpers/deep.py:1 imports model/layers.py") for problem in problems)
+
+
 def test_modules_that_import_each_other_end(found: Found) -> None:
     files = {"helpers/a.py": "import helpers.b", "helpers/b.py": "import helpers.a\nimport model.gpt"}
     assert len(found("import helpers.a", files)) == 2

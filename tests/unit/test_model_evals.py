@@ -72,7 +72,7 @@ def test_a_good_scene_passes(check: Check) -> None:
         (lost_breaks, ("home:  ", "home:")),
         (overlong_lines, ("carpenter", "carpenter " * 9)),
         (no_dialogue, ("First Commoner", "FLAVIUS")),
-        (made_up, ("idle creatures get you home", "driims the earlis histress wont attriifa " * 2)),
+        (made_up, ("idle creatures get you home", "driims the earlis histress wom attriifa " * 2)),
         (repetitions, ("idle", "get you home you get you home you get you home you")),
         (invalid_characters, ("idle", "id\ufffdle")),
         (invalid_characters, ("idle", "id\x07le")),

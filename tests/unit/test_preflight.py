@@ -50,8 +50,8 @@ def test_what_a_loop_cannot_do_without_is_asked_for(name: str) -> None:
 
 
 def test_a_glob_that_matches_nothing_is_named() -> None:
-    assert refusal(mutable=("model/*.py", "modell/*.py")) == (
-        "evalloop_mutable names 'modell/*.py', which matches no file of the snapshot. Correct the glob, "
+    assert refusal(mutable=("model/*.py", "modules/*.py")) == (
+        "evalloop_mutable names 'modules/*.py', which matches no file of the snapshot. Correct the glob, "
         "or check that git does not ignore the file."
     )
 
