@@ -15,7 +15,7 @@ evals: setup  ## grade the working tree
 
 test: setup  ## the project's own tests, with the linters
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell && $(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/codespell && $(BIN)/mypy

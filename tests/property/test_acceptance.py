@@ -15,7 +15,7 @@ from pytest_evalloop.metric.statistics import SeedNoise, mean_scores
 from pytest_evalloop.records import CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 
 Runs = tuple[Measurement, ...]
-moderate = settings(max_examples=80)
+moderate = settings(max_examples=50)
 noises = st.builds(SeedNoise, st.floats(0, 0.5), st.integers(2, 10))
 words = st.text(max_size=30)
 
@@ -177,7 +177,7 @@ def test_shared_weights_ignore_the_training_noise(
     assert decide(*pair, (), noise) == decide(*pair, (), other)
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(comparisons(), noises)
 def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: SeedNoise) -> None:
     incumbent, candidate = pair
@@ -195,7 +195,7 @@ def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: Se
         assert after < before
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(comparisons(shared=False), noises, st.floats(0, 1), st.integers(0, 8))
 def test_more_noise_never_turns_a_rejection_into_an_acceptance(
     pair: tuple[Runs, Runs], noise: SeedNoise, more: float, fewer: int

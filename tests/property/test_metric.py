@@ -19,7 +19,7 @@ from pytest_evalloop.suite.failure_modes import FailureMode, cases_needed, rate,
 costs = st.just(0.0) | st.floats(1e-6, 1e6)
 sizes = st.integers(1, 10_000)
 pairs = st.lists(st.tuples(costs, costs, sizes), min_size=2, max_size=20)
-moderate = settings(max_examples=60)
+moderate = settings(max_examples=50)
 
 
 def scores(bits_and_sizes: list[tuple[float, int]]) -> list[DocumentScore]:

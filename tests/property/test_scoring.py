@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_evalloop.candidate.scoring import ScoringError, score
 from pytest_evalloop.records import Document
 
-moderate = settings(max_examples=60)
+moderate = settings(max_examples=40)
 texts = st.lists(st.binary(max_size=40) | st.text(max_size=15).map(str.encode), min_size=1, max_size=8)
 pieces = st.lists(st.binary(max_size=4), max_size=12)
 

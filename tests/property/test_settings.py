@@ -22,7 +22,7 @@ from pytest_evalloop.settings import (
     relative,
 )
 
-moderate = settings(max_examples=100)
+moderate = settings(max_examples=60)
 units = st.sampled_from(BUDGET_UNITS)
 amounts = st.floats(1e-300, 1e300)
 typed = st.text(max_size=20) | st.text("0123456789.eE+-hms kKmMgGiIbB", max_size=12)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_evalloop.candidate import wire
 
-moderate = settings(max_examples=80)
+moderate = settings(max_examples=50)
 lengths = st.lists(st.integers(-(2**63), 2**64 - 1), max_size=5)
 integers = st.integers(-(2**63), 2**64 - 1)
 words = st.text(max_size=20)
@@ -67,7 +67,7 @@ def test_replies_arrive_as_they_were_sent_and_are_no_requests(reply: wire.Reply,
             wire.receive(theirs, wire.Request, limit=len(payload))
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 @example(b"\xff" * 12)
 @example(b"\x00" * 12)
@@ -76,7 +76,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
         exchange(data, wire.Reply, 200)
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(replies, st.binary(max_size=50), st.data())
 def test_a_frame_changed_in_one_byte_is_a_message_or_refused(
     reply: wire.Reply, payload: bytes, data: st.DataObject

@@ -269,6 +269,14 @@ def test_a_training_over_its_memory_is_killed(train: Train, tmp_path: Path) -> N
     assert nothing_is_left(tmp_path)
 
 
+def test_with_accelerators_compute_is_the_time_on_all_of_them(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    training = train("(artifacts / 'weights').touch()")
+    assert training.compute_seconds == 3 * training.wall_seconds
+
+
 def test_leaving_a_training_stops_it(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import time; time.sleep(600)")
     trainer = Trainer(project(tmp_path), Artifacts(tmp_path / "cache"))
