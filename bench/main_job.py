@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class PeakMemory(threading.Thread):
-    """Samples the summed memory of a process tree, ten times a second: proportional set size where known."""
+    """Samples the summed memory of a process tree, twice a second: proportional set size where known."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -31,7 +31,7 @@ class PeakMemory(threading.Thread):
 
     def run(self) -> None:
         """Sample until the process is gone."""
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.5):
             try:
                 tree = [self._process, *self._process.children(recursive=True)]
             except psutil.Error:
