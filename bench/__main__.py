@@ -1,18 +1,29 @@
-"""Run every bench script and write RESULTS.md, with machine and commit."""
+"""Run bench scripts (all, or those that are named) and write RESULTS.md, with machine and commit of each."""
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
+import json
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
-from bench import main_job, plugin_cost, train_throughput
+from bench.figure import Figure
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+SCRIPTS = ("plugin_cost", "train_throughput", "main_job")
+FOLDER = Path(__file__).parent
+TITLES = {
+    "plugin_cost": "What the plugin costs",
+    "train_throughput": "Training and scoring the default model",
+    "main_job": "The default loop",
+}
 
 
 def machine() -> str:
@@ -28,31 +39,59 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
-def main() -> None:
-    """Measure, print and write everything."""
-    commit = subprocess.run(
+def measure(script: str) -> None:
+    """Run one script and keep its figures as JSON beside it."""
+    head = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True
     )
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain"], check=True, capture_output=True, text=True
-    ).stdout
-    rows = [*plugin_cost.figures(), *train_throughput.figures(), *main_job.figures()]
+    figures: Sequence[Figure] = importlib.import_module(f"bench.{script}").figures()
+    found = {
+        "machine": machine(),
+        "commit": head.stdout.strip(),
+        "date": f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}",
+        "figures": [asdict(figure) for figure in figures],
+    }
+    (FOLDER / f"{script}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def render() -> str:
+    """Return RESULTS.md from the figures that every script left when it last ran."""
     lines = [
         "# Results",
         "",
-        "Written by `make bench`. Ratios are measured side by side in one run; seconds are this machine's.",
-        "",
-        f"- machine: {machine()}",
-        f"- commit: {commit.stdout.strip()}{' with uncommitted changes' if dirty else ''}",
-        f"- date: {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}",
-        "",
-        "| figure | measured | bound | kept |",
-        "|---|---|---|---|",
-        *(row.line() for row in rows),
-        "",
+        "Written by `make bench`; `python -m bench plugin_cost` measures one script anew. Ratios are measured",
+        "side by side in one run; seconds are those of the machine that is named.",
     ]
-    RESULTS.write_text("\n".join(lines))
-    print("\n".join(lines))
+    for script in SCRIPTS:
+        kept = FOLDER / f"{script}.json"
+        if not kept.is_file():
+            continue
+        found = json.loads(kept.read_text())
+        lines += [
+            "",
+            f"## {TITLES[script]}",
+            "",
+            f"`bench/{script}.py` at commit {found['commit']}, {found['date']}, on {found['machine']}.",
+            "",
+            "| figure | measured | bound | kept |",
+            "|---|---|---|---|",
+            *(Figure(**figure).line() for figure in found["figures"]),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measure, print and write."""
+    names = sys.argv[1:] or SCRIPTS
+    unknown = set(names) - set(SCRIPTS)
+    if unknown:
+        raise SystemExit(
+            f"there is no bench script {', '.join(sorted(unknown))}; choose from {', '.join(SCRIPTS)}"
+        )
+    for script in names:
+        measure(script)
+    (FOLDER / "RESULTS.md").write_text(render())
+    print(render())
 
 
 if __name__ == "__main__":

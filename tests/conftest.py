@@ -19,6 +19,11 @@ PROJECTS = Path(__file__).parent / "projects"
 _IDENTITY = ["-c", "user.name=A User", "-c", "user.email=user@example.org"]
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background: there interrupts are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Project:
     """One project on disk, with the commands that its user would type."""
@@ -63,6 +68,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509 - no thread of this process holds a lock here
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:

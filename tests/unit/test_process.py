@@ -268,8 +268,13 @@ def test_waiting_ticks(start: Start) -> None:
 
 
 def test_an_interrupt_leaves_the_wait_and_the_block_kills(start: Start) -> None:
-    with pytest.raises(KeyboardInterrupt), start(["sleep", "60"]) as process:
-        process.wait(PATIENCE, tick=lambda: signal.raise_signal(signal.SIGINT), every=0.01)
+    # A shell starts what it puts into the background with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), start(["sleep", "60"]) as process:
+            process.wait(PATIENCE, tick=lambda: signal.raise_signal(signal.SIGINT), every=0.01)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert status_of(process) is Status.KILLED
 
 
