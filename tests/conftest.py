@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 PROJECTS = Path(__file__).parent / "projects"
+_SCRUBBED = ("PYTEST_", "EVALLOOP_", "CI", "BUILD_NUMBER")  # under CI pytest repeats whole messages
 _IDENTITY = ["-c", "user.name=A User", "-c", "user.email=user@example.org"]
 
 
@@ -56,9 +57,7 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start pytest in its own session, so that the test's signals reach it alone."""
-        scrubbed = {
-            key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "EVALLOOP_"))
-        }
+        scrubbed = {key: value for key, value in os.environ.items() if not key.startswith(_SCRUBBED)}
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=self.path,
