@@ -34,15 +34,27 @@ _OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
     ("prepare", None, "string", "command that prepares the data splits, run before anything else"),
     ("evals", None, "args", "folders of the eval suite (default: evals)"),
     ("data", None, "string", "folder that training may read"),
-    ("hidden", None, "args", "folders that no training may read"),
+    ("hidden", None, "args", "folders and files that no candidate may read, such as validation and vault"),
+    ("hidden_packages", None, "args", "installed packages that no candidate may read, such as the corpus"),
+    ("readable", None, "args", "further folders outside of the project that candidates may read"),
+    ("environment", None, "args", "further environment variables that candidates are given (globs)"),
     ("prompt", None, "string", "file of the primer, which stands before every document"),
     ("space", None, "string", "file whose annotated types are the search space"),
     ("agent", None, "string", "command of the agent mutator"),
     ("agent_time", None, "string", "how long the agent may work on one candidate (default: 10m)"),
     ("memory", None, "string", "memory of one process tree (default: 80 % of the machine)"),
+    ("disk", None, "string", "what one candidate's process tree may write (default: 10GB)"),
+    ("processes", None, "string", "how many processes one candidate may run at once (default: 512)"),
+    ("sandbox", None, "string", "auto, bubblewrap, landlock or watchdog (default: auto, the first that works)"),
+    ("audit", None, "string", "how many positions of a score the blind audit checks (default: 512)"),
+    ("audit_tolerance", None, "string", "nats by which an audited position may differ (default: 1e-4 on a CPU)"),
     ("seeds", None, "string", "how many seeds of the baseline measure the training noise (default: 3)"),
     ("train_limit", None, "string", "wall-clock limit of the baseline's training (default: 2h)"),
     ("grade_limit", None, "string", "wall-clock limit of one grading (default: 30m)"),
+)
+_SWITCHES = (
+    ("canary", "plant faults and show which failure modes catch them, instead of running the loop"),
+    ("unsafe", "run candidates that an agent wrote also where no sandbox works"),
 )
 _MARKER = (
     "failure_mode(id, title, severity=None, traces=(), tolerate=0.0): names the failure mode that a test checks; "
@@ -54,6 +66,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare every flag with the default None, and its ini value beside it."""
     group = parser.getgroup("evalloop", "evals as tests, and a loop that improves a model under them")
     group.addoption("--evalloop", action="store_true", default=None, help="run the loop instead of tests")
+    for name, text in _SWITCHES:
+        group.addoption(f"--evalloop-{name}", action="store_true", default=None, help=text)
     for name, metavar, kind, text in _OPTIONS:
         if metavar is not None:
             action = "append" if kind == "args" else "store"
@@ -85,5 +99,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _values(config: pytest.Config) -> tuple[dict[str, object], dict[str, object]]:
     """Return the flags (None where absent) and the ini values (None where absent) by short name."""
-    flags = {name: config.getoption(f"evalloop_{name}", None) for name, *_ in _OPTIONS}
+    names = [name for name, *_ in _OPTIONS] + [name for name, _ in _SWITCHES]
+    flags = {name: config.getoption(f"evalloop_{name}", None) for name in names}
     return flags, {name: config.getini(f"evalloop_{name}") for name, *_ in _OPTIONS}

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_evalloop.records import Budget
 
+SANDBOXES = ("auto", "bubblewrap", "landlock", "watchdog")
 BUDGET_UNITS = ("steps", "tokens", "flops", "cpu-s", "s")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -25,7 +26,8 @@ class Settings:
 
     Paths in `evals`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
     `root`; times are seconds, sizes bytes. `overdraft` is the share by which a training may use more
-    compute than the baseline before it is stopped.
+    compute than the baseline before it is stopped. `audit` is how many positions of a score are audited;
+    `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """
 
     root: Path
@@ -53,6 +55,16 @@ class Settings:
     grade_seconds: float = 1800.0
     overdraft: float = 0.25
     workers: str | None = None
+    audit: int = 512
+    audit_tolerance: float | None = None
+    sandbox: str = "auto"
+    unsafe: bool = False
+    canary: bool = False
+    readable: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    hidden_packages: tuple[str, ...] = ()
+    disk_bytes: int = 10 * 10**9
+    processes: int = 512
 
 
 def parse_budget(text: str) -> Budget:
@@ -175,7 +187,35 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         train_seconds=seconds("train_limit", 7200.0),
         grade_seconds=seconds("grade_limit", 1800.0),
         workers=text("workers") or None,
+        audit=number("audit", 32, "evalloop_audit") or 512,
+        audit_tolerance=_positive(text("audit_tolerance"), "evalloop_audit_tolerance"),
+        sandbox=_sandbox(text("sandbox") or "auto"),
+        unsafe=bool(options.get("unsafe")),
+        canary=bool(options.get("canary")),
+        readable=tuple(str(Path(item).expanduser()) for item in words("readable")),
+        environment=tuple(words("environment")),
+        hidden_packages=tuple(words("hidden_packages")),
+        disk_bytes=parse_bytes(text("disk"), "evalloop_disk") if text("disk") else 10 * 10**9,
+        processes=number("processes", 1, "evalloop_processes") or 512,
     )
+
+
+def _sandbox(name: str) -> str:
+    if name not in SANDBOXES:
+        raise SettingsError(f"evalloop_sandbox is {name!r}. Choose from {', '.join(SANDBOXES)}.")
+    return name
+
+
+def _positive(text: str, option: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"{option} is {text!r}. Give a positive number, such as 1e-4.")
+    return value
 
 
 def _target(text: str) -> float | None:
