@@ -120,12 +120,33 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """What a blind audit of one score found: differences in nats, estimates in bits per byte.
+
+    `positions` of `tokens` were audited; `disagreements` of them differed by more than `tolerance`.
+    `estimate` ± `error` (95 %) is the audit's own bits per byte. A cheat at a share `fraction` of the
+    positions would have escaped with a probability of 5 %, and could have hidden `hidden` bits per byte.
+    """
+
+    positions: int
+    tokens: int
+    tolerance: float
+    disagreements: int
+    largest: float
+    mean: float
+    estimate: float
+    error: float
+    fraction: float
+    hidden: float
+
+
+@dataclass(frozen=True, slots=True)
 class Grade:
     """What the eval suite said about one set of artifacts.
 
     `exit_status` is that of the eval process, None when it did not report one. `scores` is empty
-    when the objective was not measured. `check_seconds` is the tests' own time, `overhead_seconds`
-    what starting hosts cost inside of it.
+    when the objective was not measured. `check_seconds` is the tests' own time, `host_seconds` what
+    starting hosts cost inside of it. `documents` is a digest of what was scored.
     """
 
     status: Status
@@ -137,6 +158,8 @@ class Grade:
     wall_seconds: float
     host_seconds: float = 0.0
     detail: str = ""
+    audit: Audit | None = None
+    documents: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,19 @@ class Client:
     never scored. `start_seconds` is what starting the host took.
     """
 
-    def __init__(self, host: Process, sock: socket.socket, log: Path, *, identity: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        host: Process,
+        sock: socket.socket,
+        log: Path,
+        *,
+        answer_seconds: float,
+        identity: tuple[str, str],
+    ) -> None:
         self._host = host
         self._sock = sock
         self._log = log
+        self._answer_seconds = answer_seconds
         self._tokens: tuple[bytes, ...] = ()
         self.id, self.commit = identity
         self.primer = b""
@@ -109,8 +118,11 @@ class Client:
 
     def _ask(self, request: wire.Request, payload: bytes, kind: type, what: str) -> tuple[Any, bytearray]:
         try:
+            self._sock.settimeout(self._answer_seconds)
             wire.send(self._sock, request, payload)
-            reply, answer = wire.receive(self._sock, wire.Reply, limit=_REPLY_LIMIT)
+            reply, answer = wire.receive(
+                self._sock, wire.Reply, limit=_REPLY_LIMIT, seconds=self._answer_seconds
+            )
         except TimeoutError as error:
             self._host.kill()
             raise CandidateError(f"the candidate did not answer {what} in time ({self._log})") from error
@@ -139,6 +151,7 @@ class Client:
         try:
             return read()
         except wire.WireError as error:
+            self._host.kill()
             raise CandidateError(f"the candidate answered {what} with {error}") from error
 
 
@@ -173,8 +186,7 @@ def connect(
                 pass_fds=[theirs.fileno()],
             )
         with host:
-            ours.settimeout(answer_seconds)
-            client = Client(host, ours, log, identity=identity)
+            client = Client(host, ours, log, answer_seconds=answer_seconds, identity=identity)
             client.load(tree, load, artifacts, primer)
             client.start_seconds = time.monotonic() - started
             yield client

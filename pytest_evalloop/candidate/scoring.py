@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from pytest_evalloop.metric.bpb import BitsPerByte, bits
 from pytest_evalloop.protocols import LanguageModel
@@ -10,6 +12,15 @@ from pytest_evalloop.records import Document, DocumentScore
 
 TOKENS_PER_CALL = 2**17
 """How many tokens one call of `nll` may hold: bounds the memory of both sides, never the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Bits per byte with what they were summed from: the tokens of each document and their costs in nats."""
+
+    bpb: BitsPerByte
+    tokens: tuple[Sequence[int], ...]
+    nats: tuple[Any, ...]
 
 
 class ScoringError(Exception):
@@ -22,8 +33,8 @@ def score(
     *,
     primer: Sequence[int] = (),
     tokens_per_call: int = TOKENS_PER_CALL,
-) -> BitsPerByte:
-    """Return the exact bits per byte of `documents` given `primer`, with bits and bytes of each document.
+) -> Scored:
+    """Return the exact bits per byte of `documents` given `primer`, with all tokens and their costs.
 
     The denominator is the documents' raw bytes; token bytes must join to each document. Raises
     `ScoringError` when they do not, or when a cost is negative, infinite or not a number, and
@@ -32,6 +43,7 @@ def score(
     alphabet = list(model.token_bytes())
     encoded = [_encode(model, alphabet, document) for document in documents]
     scores: list[DocumentScore] = []
+    claimed: list[Any] = []
     for batch in _batches(zip(documents, encoded, strict=True), tokens_per_call):
         nats = model.nll([tokens for _, tokens in batch], primer=primer)
         if len(nats) != len(batch):
@@ -43,7 +55,8 @@ def score(
                 scores.append(DocumentScore(document.id, bits(costs), len(document.text)))
             except ValueError as error:
                 raise ScoringError(f"{document.id}: {error}") from error
-    return BitsPerByte(scores)
+            claimed.append(costs)
+    return Scored(BitsPerByte(scores), tuple(encoded), tuple(claimed))
 
 
 def _encode(model: LanguageModel, alphabet: list[bytes], document: Document) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -92,21 +93,28 @@ def send(sock: socket.socket, message: Request | Reply, payload: bytes = b"") ->
         sock.sendall(payload)
 
 
-def receive(sock: socket.socket, kind: Any, *, limit: int) -> tuple[Any, bytearray]:  # noqa: ANN401
+def receive(
+    sock: socket.socket,
+    kind: Any,  # noqa: ANN401
+    *,
+    limit: int,
+    seconds: float | None = None,
+) -> tuple[Any, bytearray]:
     """Receive one frame whose message is of `kind` (a union of messages) with at most `limit` payload bytes.
 
     Raises `WireError` for a frame that breaks the protocol, `EOFError` when the other side closed,
-    `TimeoutError` when the socket's own timeout passes.
+    `TimeoutError` when the whole frame is not there within `seconds`.
     """
-    head_size, payload_size = _HEADER.unpack(_exactly(sock, _HEADER.size))
+    deadline = None if seconds is None else time.monotonic() + seconds
+    head_size, payload_size = _HEADER.unpack(_exactly(sock, _HEADER.size, deadline))
     if head_size > _MESSAGE_LIMIT or payload_size > limit:
         raise WireError(f"a frame of {head_size} + {payload_size} bytes, where at most {limit} are allowed")
-    head = _exactly(sock, head_size)
+    head = _exactly(sock, head_size, deadline)
     try:
         message = msgspec.msgpack.decode(head, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"a frame that is no valid message ({error})") from error
-    return message, _exactly(sock, payload_size)
+    return message, _exactly(sock, payload_size, deadline)
 
 
 def split(payload: bytes | bytearray, lengths: Sequence[int]) -> list[bytes]:
@@ -153,10 +161,15 @@ def join_arrays(arrays: Sequence[Any], dtype: str) -> tuple[list[int], bytes]:
     return [len(array) for array in flat], b"".join(array.tobytes() for array in flat)
 
 
-def _exactly(sock: socket.socket, size: int) -> bytearray:
+def _exactly(sock: socket.socket, size: int, deadline: float | None) -> bytearray:
     buffer = bytearray(size)
     view, received = memoryview(buffer), 0
     while received < size:
+        if deadline is not None:  # a socket's own time-out begins anew with every byte that drips in
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the frame was not there in time")
+            sock.settimeout(left)
         count = sock.recv_into(view[received:], min(size - received, 2**20))
         if count == 0:
             raise EOFError("the other side closed the socket")

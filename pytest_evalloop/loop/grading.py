@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_evalloop.candidate.client import tail
@@ -63,17 +63,19 @@ def grade(
     status = Status.COMPLETED if honest else result.status
     if status is Status.COMPLETED and not honest:
         status = Status.CRASHED
-    scores = [line.scores for line in lines if isinstance(line, Measured)]
+    measured = next((line for line in lines if isinstance(line, Measured)), Measured(()))
     return Grade(
         status=status,
         exit_status=finished[-1].exit_status if finished else None,
         outcomes=outcomes,
         rates=tuple(line.rate for line in lines if isinstance(line, Judged)),
-        scores=scores[0] if scores else (),
+        scores=measured.scores,
         check_seconds=sum(line.seconds for line in lines if isinstance(line, Phase)),
         wall_seconds=time.monotonic() - started,
         host_seconds=sum(line.seconds for line in lines if isinstance(line, HostStarted)),
         detail="" if honest and finished[-1].exit_status in (0, 1) else _why(finished, log, result),
+        audit=measured.audit,
+        documents=measured.documents,
     )
 
 
@@ -104,7 +106,10 @@ def _run(
         ) as process:
             result = process.wait(tick=tick)
         data = os.pread(outcomes.fileno(), os.fstat(outcomes.fileno()).st_size, 0)
-    return decode(data), result, log
+    try:
+        return decode(data), result, log
+    except ValueError as error:
+        return [], replace(result, status=Status.CRASHED, detail=str(error)), log
 
 
 def _why(finished: list[Finished], log: Path, result: ProcessResult | None = None) -> str:

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from pytest_evalloop.records import (
+    Audit,
     Candidate,
     CaseOutcome,
     Decision,
@@ -82,7 +83,7 @@ def training_record(row: sqlite3.Row) -> Training:
 
 def grade_row(grade: Grade) -> Row:
     """Return the row of a grade without its place, with its totals beside it for those who ask in SQL."""
-    row = _cells(grade, json=("outcomes", "rates", "scores"))
+    row = _cells(grade, json=("outcomes", "rates", "scores", "audit"))
     row["tests"] = len(grade.outcomes)
     row["tests_passed"] = sum(outcome.outcome == "passed" for outcome in grade.outcomes)
     row["bits"] = math.fsum(score.bits for score in grade.scores) if grade.scores else None
@@ -100,6 +101,7 @@ def grade_record(row: sqlite3.Row) -> Grade:
             "outcomes": _load(row["outcomes"], tuple[CaseOutcome, ...]),
             "rates": _load(row["rates"], tuple[Rate, ...]),
             "scores": _load(row["scores"], tuple[DocumentScore, ...]),
+            "audit": None if row["audit"] in (None, "null") else _load(row["audit"], Audit),
         },
     )
 

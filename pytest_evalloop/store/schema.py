@@ -90,7 +90,12 @@ CREATE TABLE grades (
 ) STRICT;
 """
 
-MIGRATIONS: Final = (_FIRST,)
+_AUDIT = """
+ALTER TABLE grades ADD COLUMN audit TEXT;
+ALTER TABLE grades ADD COLUMN documents TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: Final = (_FIRST, _AUDIT)
 """Step i brings a ledger from `user_version` i to i + 1; a step that was released is never edited."""
 
 

@@ -16,7 +16,9 @@ class Assignment:
     """One set of artifacts to grade: whose they are, the tree that loads them, where logs go.
 
     `root` is the user's project, `tree` the candidate's own, `mutable` the globs that evals may not
-    import from. With `objective_only`, only the tests that use the objective run.
+    import from. With `objective_only`, only the tests that use the objective run. `split` names the documents
+    that are scored, `val` or `vault`; `positions` is how many of them are audited, None for the setting;
+    `stand_in` is the planted fault, or the human text, that is graded in the candidate's place.
     """
 
     root: str
@@ -27,6 +29,9 @@ class Assignment:
     commit: str
     mutable: tuple[str, ...] = ()
     objective_only: bool = False
+    split: str = "val"
+    positions: int | None = None
+    stand_in: str = ""
 
 
 def to_environment(assignment: Assignment, outcomes: int) -> dict[str, str]:
@@ -46,6 +51,6 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Assignment 
     return msgspec.json.decode(text, type=Assignment)
 
 
-def log_file(assignment: Assignment) -> Path:
-    """Return the host log of this process: its own, since `-n` starts one host a worker."""
-    return Path(assignment.logs) / f"host-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log"
+def log_file(assignment: Assignment, host: str) -> Path:
+    """Return the log of one host of this process: its own, since `-n` starts hosts in every worker."""
+    return Path(assignment.logs) / f"{host}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_evalloop.candidate.client import Client
     from pytest_evalloop.metric.bpb import BitsPerByte
     from pytest_evalloop.records import Document
+    from pytest_evalloop.suite.examiner import Blind, Examiner
     from pytest_evalloop.suite.session import SuiteSession
 
 
@@ -47,23 +49,53 @@ def vault_documents() -> list[Document]:
 
 
 @pytest.fixture(scope="session")
-def candidate(pytestconfig: pytest.Config, evalloop_root: Path) -> Iterator[Client]:  # noqa: ARG001 - data first
+def _evalloop_examiner(pytestconfig: pytest.Config, evalloop_root: Path) -> Iterator[Examiner]:  # noqa: ARG001 - data first
+    with _suite(pytestconfig).examiner() as examiner:
+        yield examiner
+
+
+@pytest.fixture(scope="session")
+def _evalloop_blind(_evalloop_examiner: Examiner) -> Iterator[Blind]:
+    with _evalloop_examiner.open_blind() as blind:
+        yield blind
+
+
+@pytest.fixture(scope="session")
+def candidate(pytestconfig: pytest.Config, _evalloop_examiner: Examiner) -> Iterator[Client]:
     """The candidate, behind the wall: `encode`, `nll`, `logits`, `generate`, `id` and `commit`."""
-    with _suite(pytestconfig).connect() as client:
+    with _suite(pytestconfig).connect(_evalloop_examiner) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def val_bpb(pytestconfig: pytest.Config, candidate: Client, val_documents: list[Document]) -> BitsPerByte:
-    """Exact bits per byte over `val_documents`, a float with `.per_document`; using it makes it the objective."""
-    from pytest_evalloop.candidate.scoring import score
+def val_bpb(
+    request: pytest.FixtureRequest,
+    _evalloop_examiner: Examiner,
+    _evalloop_blind: Blind,  # before the candidate, so that both load at the same time
+    candidate: Client,
+) -> BitsPerByte:
+    """Exact bits per byte over `val_documents`, a float with `.per_document`; using it makes it the objective.
 
-    value = score(candidate, val_documents, primer=candidate.primer_tokens)
-    _suite(pytestconfig).measured(value)
-    return value
+    Audited: a second process that has seen no document must predict what this one claims.
+    """
+    documents = request.getfixturevalue(f"{_evalloop_examiner.assignment.split}_documents")
+    with _suite(request.config).findings():
+        measured = _evalloop_examiner.measure(candidate, _evalloop_blind, documents)
+    _suite(request.config).measured(measured)
+    return measured.bpb
 
 
 @pytest.fixture(scope="session")
-def generate(candidate: Client) -> Callable[..., bytes]:
-    """`generate(prompt, *, max_bytes=256, seed=0, temperature=0.8) -> bytes`, run in the candidate's process."""
-    return candidate.generate
+def generate(
+    pytestconfig: pytest.Config,
+    _evalloop_examiner: Examiner,
+    _evalloop_blind: Blind,
+    candidate: Client,
+) -> Iterator[Callable[..., bytes]]:
+    """`generate(prompt, *, max_bytes=256, seed=0, temperature=0.8) -> bytes`, run in the candidate's process.
+
+    When all tests are done, what was written is audited: it has to come from the model's own predictions.
+    """
+    yield functools.partial(_evalloop_examiner.generate, candidate)
+    with _suite(pytestconfig).findings():
+        _suite(pytestconfig).sampled(_evalloop_examiner.audit_samples(candidate, _evalloop_blind))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 
-from pytest_evalloop.records import CaseOutcome, DocumentScore, Rate
+from pytest_evalloop.records import Audit, CaseOutcome, DocumentScore, Rate
 
 
 class Collected(msgspec.Struct, frozen=True, tag=True):
@@ -28,9 +29,11 @@ class Phase(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """The objective: every document with its bits and bytes."""
+    """The objective: every document with its bits and bytes, their digest, and what the audit found."""
 
     scores: tuple[DocumentScore, ...]
+    documents: str = ""
+    audit: Audit | None = None
 
 
 class HostStarted(msgspec.Struct, frozen=True, tag=True):
@@ -82,11 +85,17 @@ def decode(data: bytes) -> list[Line]:
 
 
 def cases(lines: Iterable[Line]) -> tuple[CaseOutcome, ...]:
-    """Fold phases into one outcome a test: the first phase that did not pass decides, as in pytest."""
+    """Fold phases into one outcome a test: the first phase that did not pass decides, as in pytest.
+
+    A test whose own phase is missing, as when its process died in it, is `unfinished`.
+    """
     folded: dict[str, CaseOutcome] = {}
+    called: set[str] = set()
     for line in lines:
         if not isinstance(line, Phase):
             continue
+        if line.when == "call":
+            called.add(line.nodeid)
         before = folded.get(line.nodeid)
         outcome = "error" if line.outcome == "failed" and line.when != "call" else line.outcome
         if before is None:
@@ -99,4 +108,9 @@ def cases(lines: Iterable[Line]) -> tuple[CaseOutcome, ...]:
                 before.seconds + line.seconds,
                 before.message if decided else line.message,
             )
-    return tuple(folded.values())
+    return tuple(
+        replace(case, outcome="unfinished")
+        if case.outcome == "passed" and case.nodeid not in called
+        else case
+        for case in folded.values()
+    )

@@ -55,31 +55,34 @@ def forbidden_imports(settings: Settings, items: Sequence[pytest.Item], rootpath
 
 
 @contextlib.contextmanager
-def open_candidate(settings: Settings, say: Callable[[str], None]) -> Iterator[Client]:
-    """Yield the client of the assigned candidate, or of the working tree in a session started by hand.
+def assigned(settings: Settings, say: Callable[[str], None]) -> Iterator[Assignment]:
+    """Yield what this session grades: what a loop assigned, or the working tree in one started by hand.
 
-    Raises `CandidateError` when the candidate cannot be loaded, `pytest.UsageError` when it cannot even
-    be trained.
+    Raises `pytest.UsageError` when the working tree cannot be trained.
     """
     try:
         require(settings, loop=False)
         with contextlib.ExitStack() as stack:
-            assignment = from_environment() or stack.enter_context(_working_tree(settings, say))
-            primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
-            yield stack.enter_context(
-                connect(
-                    tree=Path(assignment.tree),
-                    artifacts=Path(assignment.artifacts),
-                    load=settings.load,
-                    primer=primer.read_bytes() if primer is not None and primer.is_file() else b"",
-                    log=log_file(assignment),
-                    limits=Limits(memory_bytes=memory_limit(settings)),
-                    answer_seconds=settings.grade_seconds,
-                    identity=(assignment.id, assignment.commit),
-                )
-            )
+            yield from_environment() or stack.enter_context(_working_tree(settings, say))
     except (SettingsError, StoreError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def open_client(settings: Settings, assignment: Assignment, host: str) -> Iterator[Client]:
+    """Yield a client of a fresh process of the candidate; raises `CandidateError` when it cannot be loaded."""
+    primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
+    with connect(
+        tree=Path(assignment.tree),
+        artifacts=Path(assignment.artifacts),
+        load=settings.load,
+        primer=primer.read_bytes() if primer is not None and primer.is_file() else b"",
+        log=log_file(assignment, host),
+        limits=Limits(memory_bytes=memory_limit(settings)),
+        answer_seconds=settings.grade_seconds,
+        identity=(assignment.id, assignment.commit),
+    ) as client:
+        yield client
 
 
 def prepared_root(settings: Settings) -> Path:

@@ -15,9 +15,10 @@ from pytest_evalloop.suite.failure_modes import FailureMode, MarkerError, from_m
 
 if TYPE_CHECKING:
     from pytest_evalloop.candidate.client import Client
-    from pytest_evalloop.metric.bpb import BitsPerByte
+    from pytest_evalloop.metric.audit import Surprise
     from pytest_evalloop.records import Rate
     from pytest_evalloop.settings import Settings
+    from pytest_evalloop.suite.examiner import Examiner, Measured
     from pytest_evalloop.suite.outcomes import Line
 
 _MODE = pytest.StashKey[FailureMode]()
@@ -42,6 +43,9 @@ class SuiteSession:
         self._cases: dict[str, list[tuple[str, bool, str]]] = {}
         self._rates: list[Rate] = []
         self._scores: list[list[Any]] = []
+        self._audits: list[list[Any]] = []
+        self._samples: list[list[Any]] = []
+        self._documents = ""
         self._trouble = ""
         self._refusal = ""
         self._session: pytest.Session | None = None
@@ -180,6 +184,10 @@ class SuiteSession:
             self._cases.setdefault(identity, []).append((nodeid, note["failed"], note.get("message", "")))
         if "scores" in note:
             self._scores.append(note["scores"])
+            self._audits.append(note["audit"])
+            self._documents = note["documents"]
+        if "samples" in note:
+            self._samples.append(note["samples"])
         if "host" in note and self._writer is not None:
             from pytest_evalloop.suite.outcomes import HostStarted
 
@@ -227,30 +235,31 @@ class SuiteSession:
         """Write the objective and the last line."""
         if self._writer is None:
             return
-        from pytest_evalloop.records import DocumentScore
+        from pytest_evalloop.records import Audit, DocumentScore
         from pytest_evalloop.suite.outcomes import Finished, Measured
 
         if self._scores:
-            self._write(Measured(tuple(DocumentScore(*score) for score in self._scores[0])))
+            scores = tuple(DocumentScore(*score) for score in self._scores[0])
+            self._write(Measured(scores, self._documents, Audit(*self._audits[0])))
         self._write(Finished(int(exitstatus), self._trouble))
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the objective and a line for every failure mode."""
+        """Print the objective, what the audits found, and a line for every failure mode."""
         if not self._rates and not self._scores:
             return
+        from pytest_evalloop.suite.summary import objective, sampling
+
         terminalreporter.section("evals")
         if self._scores:
-            bits = sum(score[1] for score in self._scores[0])
-            size = sum(score[2] for score in self._scores[0])
-            count = len(self._scores[0])
-            terminalreporter.write_line(f"val_bpb {bits / size:.4f} over {count} documents, {size:,} bytes")
+            for line in objective(self._scores[0], self._audits[0]):
+                terminalreporter.write_line(line)
+        if self._samples:
+            terminalreporter.write_line(sampling(*self._samples[0]))
         for judged in self._rates:
-            terminalreporter.write_line(
-                f"{'PASS' if judged.passed else 'FAIL'} {sentence(judged)}",
-                green=judged.passed,
-                red=not judged.passed,
-            )
+            word = "PASS" if judged.passed else "FAIL"
+            colour = {"green" if judged.passed else "red": True}
+            terminalreporter.write_line(f"{word} {sentence(judged)}", **colour)
 
     # -- what fixtures ask for
 
@@ -270,18 +279,43 @@ class SuiteSession:
             raise self._stop(str(error)) from None
 
     @contextlib.contextmanager
-    def connect(self) -> Iterator[Client]:
+    def examiner(self) -> Iterator[Examiner]:
+        """Yield the examiner of what this session grades; stop the session when there is nothing to grade."""
+        from pytest_evalloop.suite.examiner import Examiner
+        from pytest_evalloop.suite.project import assigned
+
+        with contextlib.ExitStack() as stack:
+            settings = self.settings()
+            try:
+                assignment = stack.enter_context(assigned(settings, self.say))
+            except pytest.UsageError as error:
+                raise self._stop(str(error)) from None
+            yield Examiner(settings, assignment)
+
+    @contextlib.contextmanager
+    def connect(self, examiner: Examiner) -> Iterator[Client]:
         """Yield the client of the candidate that is to be graded; stop the session when it cannot be loaded."""
         from pytest_evalloop.candidate.client import CandidateError
-        from pytest_evalloop.suite.project import open_candidate
 
         with contextlib.ExitStack() as stack:
             try:
-                client = stack.enter_context(open_candidate(self.settings(), self.say))
-            except (CandidateError, pytest.UsageError) as error:
+                client = stack.enter_context(examiner.open())
+            except CandidateError as error:
                 raise self._stop(str(error)) from None
             self._note["host"] = client.start_seconds
             yield client
+
+    @contextlib.contextmanager
+    def findings(self) -> Iterator[None]:
+        """Turn what is wrong with a candidate's numbers into a failure without a traceback through the grader."""
+        from pytest_evalloop.candidate.audit import AuditError
+        from pytest_evalloop.candidate.client import CandidateError
+        from pytest_evalloop.candidate.scoring import ScoringError
+
+        try:
+            yield
+        except (AuditError, CandidateError, ScoringError) as error:
+            raise pytest.fail.Exception(str(error).strip(), pytrace=False) from None
 
     def _stop(self, reason: str) -> BaseException:
         """Return the failure that ends the session after this test: without this, no other test makes sense."""
@@ -289,9 +323,18 @@ class SuiteSession:
             self._session.shouldfail = reason.strip().splitlines()[0]
         return pytest.fail.Exception(reason.strip(), pytrace=False)
 
-    def measured(self, value: BitsPerByte) -> None:
+    def measured(self, value: Measured) -> None:
         """Attach the objective to the next report, so that it reaches the main process from any worker."""
-        self._note["scores"] = [[score.id, score.bits, score.bytes] for score in value.per_document]
+        from dataclasses import astuple
+
+        scores = [[score.id, score.bits, score.bytes] for score in value.bpb.per_document]
+        self._note["scores"], self._note["documents"] = scores, value.documents
+        self._note["audit"] = list(astuple(value.audit))
+
+    def sampled(self, found: Surprise | None) -> None:
+        """Attach what the audit of samples found to the next report."""
+        if found is not None:
+            self._note["samples"] = [found.excess, found.error, found.positions]
 
     def say(self, text: str) -> None:
         """Print a line past the capturing of tests; a worker has no terminal and stays silent."""

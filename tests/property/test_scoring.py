@@ -12,12 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_evalloop.candidate.scoring import ScoringError, score
+from pytest_evalloop.candidate import scoring
+from pytest_evalloop.candidate.scoring import ScoringError
+from pytest_evalloop.metric.bpb import BitsPerByte
 from pytest_evalloop.records import Document
 
 moderate = settings(max_examples=40)
 texts = st.lists(st.binary(max_size=40) | st.text(max_size=15).map(str.encode), min_size=1, max_size=8)
 pieces = st.lists(st.binary(max_size=4), max_size=12)
+
+
+def score(model: Any, documents: Sequence[Document], **options: Any) -> BitsPerByte:
+    return scoring.score(model, documents, **options).bpb
 
 
 class Chopper:

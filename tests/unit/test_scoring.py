@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from pytest_evalloop.candidate import scoring
 from pytest_evalloop.candidate.client import CandidateError, connect
 from pytest_evalloop.candidate.process import Limits
-from pytest_evalloop.candidate.scoring import ScoringError, score
+from pytest_evalloop.candidate.scoring import ScoringError
+from pytest_evalloop.metric.bpb import BitsPerByte
 from pytest_evalloop.protocols import LanguageModel
 from pytest_evalloop.records import Document
 
@@ -29,6 +31,10 @@ DOCUMENTS = [
     Document("unicode", "naïve 🙂 café".encode()),
     Document("byte", b"a"),
 ]
+
+
+def score(model: LanguageModel, documents: Sequence[Document], **options: Any) -> BitsPerByte:
+    return scoring.score(model, documents, **options).bpb
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,26 @@
+"""What a session of evals says about the objective when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_evalloop.metric.audit import sentence
+from pytest_evalloop.records import Audit
+
+
+def objective(scores: Sequence[Sequence[Any]], audit: Sequence[Any]) -> tuple[str, str]:
+    """Return the bits per byte and what its audit found, from the plain lists that reports carry."""
+    bits, size = sum(score[1] for score in scores), sum(score[2] for score in scores)
+    return (
+        f"val_bpb {bits / size:.4f} over {len(scores)} documents, {size:,} bytes",
+        sentence(Audit(*audit)),
+    )
+
+
+def sampling(excess: float, error: float, positions: int) -> str:
+    """Say how much what `generate` wrote surprises the model."""
+    return (
+        f"audit: what generate wrote costs the model {excess:+.2f} ± {2 * error:.2f} nats a token more than its own "
+        f"samples would, over {positions} tokens"
+    )
