@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_evalloop.loop.acceptance import Measurement, decide, first_line, shares_weights, suite_problems
+from pytest_evalloop.loop.acceptance import (
+    Measurement,
+    confirm,
+    decide,
+    first_line,
+    shares_weights,
+    suite_problems,
+)
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
@@ -30,6 +37,7 @@ from pytest_evalloop.store.staging import UnfitTree
 
 SEED = 0
 _FRUITLESS = 5
+_CLOSER = 8  # times as many positions are audited before an acceptance counts
 
 
 class CannotGate(Exception):  # noqa: N818 - it is a finding about the suite, not a defect
@@ -236,12 +244,11 @@ class Engine:
             return
         grade = self._grade(candidate, training)
         graded = time.monotonic()
-        decision = self._judge(training, grade)
+        decision = self._judge(candidate, training, grade)
         self._decide(candidate, training, grade, decision, graded - started)
 
-    def _judge(self, training: Training, grade: Grade) -> Decision:
-        expected = {case.nodeid for case in self._record.grades(self._record.baseline())[SEED].outcomes}
-        problems = suite_problems(grade, expected)
+    def _judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
+        problems = suite_problems(grade, self._record.grades(self._record.baseline())[SEED])
         incumbent = self._record.measurements(self._record.incumbent())
         measured = (Measurement(training.key, training.seed, grade.scores),)
         noise = None
@@ -249,7 +256,13 @@ class Engine:
             better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
             noise = self._training_noise() if better or len(incumbent) > 1 else None
             incumbent = self._record.measurements(self._record.incumbent())
-        return decide(incumbent, measured, problems, noise)
+        decision = decide(incumbent, measured, problems, noise)
+        if decision.verdict is Verdict.REJECTED:
+            return decision
+        self._observer.stage(candidate.number, "auditing", candidate.description)
+        positions = _CLOSER * self._settings.audit
+        again = self._workshop.grade(candidate, training, objective_only=True, positions=positions)
+        return confirm(decision, grade, again)
 
     def _train(self, candidate: Candidate) -> Training:
         known = [run for run in self._record.trainings(candidate) if run.seed == SEED]

@@ -99,9 +99,14 @@ class Workshop:
         training: Training,
         *,
         objective_only: bool = False,
+        split: str = "val",
+        positions: int | None = None,
         tick: Callable[[], None] | None = None,
     ) -> Grade:
-        """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process."""
+        """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process.
+
+        `split` (val or vault) is what is scored, `positions` how many of its positions are audited.
+        """
         name = _worktree(candidate.number, "grade")
         with self._workspace.worktree(name, candidate.commit) as tree:
             assignment = Assignment(
@@ -113,6 +118,8 @@ class Workshop:
                 commit=candidate.commit,
                 mutable=self._settings.mutable,
                 objective_only=objective_only,
+                split=split,
+                positions=positions,
             )
             return grade(self._suite, assignment, seconds=self._grade_seconds, tick=tick)
 

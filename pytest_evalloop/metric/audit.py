@@ -53,7 +53,7 @@ def rounds(positions: Sequence[Position], limit: int) -> list[list[Position]]:
     document at most, earlier positions come in earlier calls, and a call holds at most `limit` positions.
     """
     waiting: dict[int, list[Position]] = {}
-    for position in sorted(positions, reverse=True):
+    for position in sorted(positions, key=lambda at: (at.document, -at.token)):
         waiting.setdefault(position.document, []).append(position)
     calls: list[list[Position]] = []
     while waiting:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_evalloop.loop.acceptance import Measurement, decide, suite_problems
 from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.metric.statistics import SeedNoise, mean_scores
-from pytest_evalloop.records import CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
+from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 
 Runs = tuple[Measurement, ...]
 moderate = settings(max_examples=50)
@@ -35,6 +35,8 @@ def grades(draw: st.DrawFn) -> Grade:
         check_seconds=0.0,
         wall_seconds=0.0,
         detail=draw(words),
+        audit=Audit(30, 30, 1e-4, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0),
+        documents="digest",
     )
 
 
@@ -81,8 +83,7 @@ def rejected(decision: Decision) -> bool:
 @moderate
 @given(grades(), st.data())
 def test_a_pass_is_exactly_a_pass(grade: Grade, data: st.DataObject) -> None:
-    nodeids = {case.nodeid for case in grade.outcomes}
-    assert suite_problems(grade, nodeids) == ()
+    assert suite_problems(grade, grade) == ()
     place = data.draw(st.integers(0, len(grade.outcomes) - 1))
     before, case, after = grade.outcomes[:place], grade.outcomes[place], grade.outcomes[place + 1 :]
     outcome = data.draw(
@@ -99,12 +100,14 @@ def test_a_pass_is_exactly_a_pass(grade: Grade, data: st.DataObject) -> None:
         "not completed": replace(grade, status=data.draw(others)),
         "rate": replace(grade, rates=(*grade.rates, Rate("FM", "x", 9, 9, 1.0, 0.1, passed=False))),
         "no objective": replace(grade, scores=()),
+        "no audit": replace(grade, audit=None),
+        "other documents": replace(grade, documents=data.draw(words.filter("digest".__ne__))),
     }
     new = (Measurement("old", 0, tuple(replace(score, bits=0.0) for score in grade.scores)),)
     old = (Measurement("old", 0, grade.scores),)
     assert not rejected(decide(old, new, (), None))
     for name, bad in spoiled.items():
-        problems = suite_problems(bad, nodeids)
+        problems = suite_problems(bad, grade)
         assert problems, name
         assert rejected(decide(old, new, problems, None)), name
 
@@ -220,7 +223,7 @@ def test_a_reason_is_one_line_that_says_something(
     for decision in (
         decide(*pair, (), noise),
         decide(*pair, suite_problems(messy, None), noise),
-        decide(*pair, suite_problems(grade, nodeids), noise),
+        decide(*pair, suite_problems(grade, replace(grade, outcomes=messy.outcomes[1:])), noise),
         decide(*pair, tuple(nodeids), noise),
         decide(pair[0], (named,), (), noise),
         decide((named,), (broken(named, 0, bits=math.nan),), (), noise),

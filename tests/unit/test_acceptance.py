@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
-from pytest_evalloop.loop.acceptance import Measurement, decide, first_line, shares_weights, suite_problems
+from pytest_evalloop.loop.acceptance import (
+    Measurement,
+    confirm,
+    decide,
+    first_line,
+    shares_weights,
+    suite_problems,
+)
 from pytest_evalloop.metric.statistics import SeedNoise
-from pytest_evalloop.records import CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
+from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 
 SIZES = (100, 250, 80, 400)
 NODES = ("evals/test_a.py::test_a", "evals/test_a.py::test_b[0]", "evals/test_val_bpb.py::test_val_bpb")
@@ -22,6 +30,18 @@ def measured(bpb: float, key: str = "new", seed: int = 0) -> Measurement:
 
 
 OLD = (measured(2.4, "old"),)
+AUDIT = Audit(
+    positions=512,
+    tokens=4000,
+    tolerance=1e-4,
+    disagreements=0,
+    largest=0.0,
+    mean=0.0,
+    estimate=2.31,
+    error=0.1,
+    fraction=0.0058,
+    hidden=0.03,
+)
 GRADE = Grade(
     status=Status.COMPLETED,
     exit_status=0,
@@ -30,6 +50,8 @@ GRADE = Grade(
     scores=measured(2.3).scores,
     check_seconds=1.0,
     wall_seconds=2.0,
+    audit=AUDIT,
+    documents="d1",
 )
 
 
@@ -38,7 +60,7 @@ def judged(bpb: float, noise: SeedNoise | None = QUIET, key: str = "new") -> Dec
 
 
 def test_a_clean_grade_has_no_problem() -> None:
-    assert suite_problems(GRADE, NODES) == ()
+    assert suite_problems(GRADE, GRADE) == ()
     assert suite_problems(GRADE, None) == ()
 
 
@@ -48,43 +70,87 @@ def test_a_test_that_did_not_pass_is_named(outcome: str) -> None:
         GRADE.outcomes[1], outcome=outcome, message="def test():\n>   assert x\nE   assert 1 == 2\n"
     )
     grade = replace(GRADE, outcomes=(GRADE.outcomes[0], bad, GRADE.outcomes[2]))
-    assert suite_problems(grade, NODES) == (f"{NODES[1]} {outcome}: assert 1 == 2",)
+    assert suite_problems(grade, GRADE) == (f"{NODES[1]} {outcome}: assert 1 == 2",)
     assert suite_problems(grade, None) != ()
 
 
 def test_a_test_that_is_missing_is_named() -> None:
-    assert suite_problems(replace(GRADE, outcomes=GRADE.outcomes[1:]), NODES) == (f"{NODES[0]} did not run",)
+    assert suite_problems(replace(GRADE, outcomes=GRADE.outcomes[1:]), GRADE) == (f"{NODES[0]} did not run",)
 
 
 def test_a_test_that_the_baseline_has_not_is_named() -> None:
-    assert suite_problems(GRADE, NODES[:2]) == (f"{NODES[2]} ran, though the baseline has no such test",)
+    fewer = replace(GRADE, outcomes=GRADE.outcomes[:2])
+    assert suite_problems(GRADE, fewer) == (f"{NODES[2]} ran, though the baseline has no such test",)
+
+
+def test_a_score_that_was_not_audited_is_no_pass() -> None:
+    assert suite_problems(replace(GRADE, audit=None), GRADE) == ("val_bpb was not audited",)
+
+
+def test_a_score_of_other_documents_is_no_pass() -> None:
+    (problem,) = suite_problems(replace(GRADE, documents="d2"), GRADE)
+    assert problem == "val_bpb was measured on other documents than the baseline's"
+
+
+def accepted() -> Decision:
+    decision = decide(OLD, (measured(2.3),), (), QUIET)
+    assert decision.verdict is Verdict.ACCEPTED
+    return decision
+
+
+def test_an_acceptance_is_upheld_when_a_second_scoring_says_the_same() -> None:
+    second = replace(GRADE, audit=replace(AUDIT, positions=4096))
+    upheld = confirm(accepted(), GRADE, second)
+    assert upheld.verdict is Verdict.ACCEPTED
+    assert upheld.delta == accepted().delta
+    assert upheld.reason.endswith("; audited twice, at 4,608 positions in all")
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (replace(GRADE, scores=measured(2.3002).scores), r"does not repeat: .* 2\.3000 bpb, then 2\.3002"),
+        (replace(GRADE, audit=None), "does not hold up .*: val_bpb was not audited"),
+        (
+            replace(GRADE, status=Status.CRASHED, detail="gone"),
+            "does not hold up .*: the eval process crashed: gone",
+        ),
+        (replace(GRADE, scores=()), "does not hold up .*: val_bpb was not measured"),
+    ],
+)
+def test_an_acceptance_that_does_not_hold_up_is_a_rejection(second: Grade, reason: str) -> None:
+    fallen = confirm(accepted(), GRADE, second)
+    assert fallen.verdict is Verdict.REJECTED
+    assert re.search(reason, fallen.reason)
 
 
 def test_no_test_at_all_is_no_pass_whatever_is_expected() -> None:
     empty = replace(GRADE, outcomes=(), exit_status=5)
-    assert suite_problems(empty, ()) == ("no test ran (the eval process ended with status 5)",)
-    assert suite_problems(empty, None) == suite_problems(empty, ())
+    assert suite_problems(empty, replace(GRADE, outcomes=())) == (
+        "no test ran (the eval process ended with status 5)",
+    )
+    assert suite_problems(empty, None) == suite_problems(empty, replace(GRADE, outcomes=()))
 
 
 @pytest.mark.parametrize("exit_status", [None, 1, 2, 5, -9])
 def test_an_exit_status_but_zero_is_no_pass(exit_status: int | None) -> None:
-    (problem,) = suite_problems(replace(GRADE, exit_status=exit_status, detail="Interrupted"), NODES)
+    (problem,) = suite_problems(replace(GRADE, exit_status=exit_status, detail="Interrupted"), GRADE)
     assert problem == f"the eval process ended with status {exit_status}: Interrupted"
 
 
 @pytest.mark.parametrize("status", [Status.CRASHED, Status.TIMED_OUT, Status.KILLED])
 def test_an_eval_process_that_did_not_complete_is_no_pass(status: Status) -> None:
-    (problem,) = suite_problems(replace(GRADE, status=status, detail="ran for 9 seconds"), NODES)
+    (problem,) = suite_problems(replace(GRADE, status=status, detail="ran for 9 seconds"), GRADE)
     assert problem == f"the eval process {status.replace('_', ' ')}: ran for 9 seconds"
 
 
 def test_a_rate_over_its_bound_is_no_pass() -> None:
     failed = replace(GRADE.rates[0], passed=False)
-    assert suite_problems(replace(GRADE, rates=(failed,)), NODES) == ("FM-01 (never ends) failed",)
+    assert suite_problems(replace(GRADE, rates=(failed,)), GRADE) == ("FM-01 (never ends) failed",)
 
 
 def test_an_objective_that_was_not_measured_is_no_pass() -> None:
-    assert suite_problems(replace(GRADE, scores=()), NODES) == ("val_bpb was not measured",)
+    assert suite_problems(replace(GRADE, scores=()), GRADE) == ("val_bpb was not measured",)
 
 
 def test_a_clear_improvement_is_accepted_with_its_numbers() -> None:
@@ -178,7 +244,7 @@ def test_a_failed_suite_is_rejected_however_good_the_number_is() -> None:
 
 def test_a_reason_is_one_line_even_if_a_log_follows() -> None:
     grade = replace(GRADE, status=Status.CRASHED, detail="exited with status 3\nTraceback\n  boom")
-    decision = decide(OLD, (measured(2.3),), suite_problems(grade, NODES), QUIET)
+    decision = decide(OLD, (measured(2.3),), suite_problems(grade, GRADE), QUIET)
     assert decision.reason == "evals failed: the eval process crashed: exited with status 3"
 
 
