@@ -163,6 +163,17 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultScore:
+    """What one reading of the vault said about a candidate; `read` is seconds since the epoch."""
+
+    number: int
+    seed: int
+    read: float
+    scores: tuple[DocumentScore, ...]
+    audit: Audit
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A verdict with its numbers: improvement, margin it had to exceed, and the reason in words.
 

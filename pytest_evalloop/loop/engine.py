@@ -15,11 +15,14 @@ from pytest_evalloop.loop.acceptance import (
     shares_weights,
     suite_problems,
 )
+from pytest_evalloop.loop.calibration import Calibration
+from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.refusal import CannotGate, Tampered
+from pytest_evalloop.loop.vault import read_vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
 from pytest_evalloop.protocols import Mutator, MutatorError
 from pytest_evalloop.records import (
     Brief,
@@ -32,16 +35,11 @@ from pytest_evalloop.records import (
     Verdict,
 )
 from pytest_evalloop.settings import Settings
-from pytest_evalloop.store.scope import problems as scope_problems
 from pytest_evalloop.store.staging import UnfitTree
 
 SEED = 0
 _FRUITLESS = 5
 _CLOSER = 8  # times as many positions are audited before an acceptance counts
-
-
-class CannotGate(Exception):  # noqa: N818 - it is a finding about the suite, not a defect
-    """The baseline fails, or the suite cannot judge it; the message says how, in several lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +57,20 @@ class Engine:
         settings: Settings,
         record: Record,
         workshop: Workshop,
+        inspector: Inspector,
         mutators: Mapping[str, Mutator],
         observer: Observer,
+        *,
+        vault: bool,
     ) -> None:
         self._settings = settings
         self._record = record
         self._workshop = workshop
+        self._inspector = inspector
         self._mutators = dict(mutators)
         self._observer = observer
-        self._noise: SeedNoise | None = None
+        self._vault = vault
+        self._calibration = Calibration(settings.seeds, record, workshop, observer)
 
     def run(self) -> Reached:
         """Run until a limit is reached; raises `CannotGate` when the baseline does not pass.
@@ -77,9 +80,11 @@ class Engine:
         started = time.monotonic()
         self._baseline()
         for candidate in self._record.unfinished():
-            self._finish(candidate)
+            self._try(candidate)
         while (reason := self._reached(time.monotonic() - started)) is None:
-            self._finish(self._propose())
+            self._try(self._propose())
+        if self._vault:
+            read_vault(self._record, self._workshop, self._observer, SEED)
         return Reached(reason)
 
     def _reached(self, elapsed: float) -> str | None:
@@ -130,43 +135,6 @@ class Engine:
         """Cap all that follows by what the baseline's first training and grading used."""
         first = next(run for run in self._record.trainings(baseline) if run.seed == SEED)
         self._workshop.limit(first, self._record.grades(baseline)[SEED])
-
-    def _training_noise(self) -> SeedNoise:
-        """Measure how far the seed alone moves the baseline, once a run and when first needed."""
-        if self._noise is None:
-            baseline = self._record.baseline()
-            seeds = range(self._settings.seeds)
-            measured = {run.seed for run in self._record.measurements(baseline)}
-            missing = [seed for seed in seeds if seed not in measured]
-            if missing:
-                self._observer.note(
-                    f"measuring training noise: the baseline under {len(missing)} more seeds, side by side"
-                )
-                self._measure(baseline, missing)
-            runs = self._record.measurements(baseline)
-            self._noise = seed_noise([bits_per_byte(run.scores) for run in runs])
-            self._observer.note(
-                f"training noise: the seed alone moves bpb by {self._noise.sd:.4f} (sd over {len(runs)} seeds)"
-            )
-        return self._noise
-
-    def _measure(self, candidate: Candidate, seeds: list[int]) -> None:
-        """Train and score `candidate` under more seeds; only the tests that use the objective run."""
-        trainings = self._workshop.train_all(
-            candidate, seeds, lambda progress: self._observer.progress(candidate.number, progress)
-        )
-        for training in trainings:
-            self._record.trained(candidate, training)
-            if training.status is not Status.COMPLETED:
-                raise CannotGate(
-                    f"The baseline cannot be trained under seed {training.seed}, so its noise is unknown: "
-                    f"{training.status}, {training.detail}"
-                )
-            self._observer.stage(candidate.number, "scoring", f"seed {training.seed}")
-            grade = self._workshop.grade(candidate, training, objective_only=True)
-            if not grade.scores:
-                raise CannotGate(f"The baseline cannot be scored under seed {training.seed}: {grade.detail}")
-            self._record.graded(candidate, training.seed, grade)
 
     # -- one candidate
 
@@ -223,6 +191,13 @@ class Engine:
             program=program.read_text(encoding="utf-8", errors="replace") if program.is_file() else None,
         )
 
+    def _try(self, candidate: Candidate) -> None:
+        """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
+        self._finish(candidate)
+        tampering = self._inspector.tampering(candidate.number)
+        if tampering:
+            raise Tampered(candidate.number, tampering)
+
     def _finish(self, candidate: Candidate) -> None:
         """Take a proposed candidate to its verdict; what is on record already is not done again."""
         started = time.monotonic()
@@ -230,12 +205,10 @@ class Engine:
             reason = f"{candidate.mutator} proposed nothing that can be tried: {first_line(candidate.detail)}"
             self._reject(candidate, Status.CRASHED, reason)
             return
-        outside = scope_problems(
-            self._workshop.changes(candidate), self._settings.mutable, self._workshop.paths(candidate.parent)
-        )
-        if outside:
-            more = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""
-            self._reject(candidate, Status.COMPLETED, f"out of scope: {outside[0]}{more}", "\n".join(outside))
+        objections = self._inspector.objections(candidate)
+        if objections:
+            more = f" (and {len(objections) - 1} more)" if len(objections) > 1 else ""
+            self._reject(candidate, Status.COMPLETED, f"{objections[0]}{more}", "\n".join(objections))
             return
         training = self._train(candidate)
         if training.status is not Status.COMPLETED:
@@ -245,6 +218,11 @@ class Engine:
         grade = self._grade(candidate, training)
         graded = time.monotonic()
         decision = self._judge(candidate, training, grade)
+        tampering = self._inspector.tampering(candidate.number)
+        if tampering:
+            decision = Decision(
+                Verdict.REJECTED, f"tampering: {tampering[0]}", decision.delta, decision.margin
+            )
         self._decide(candidate, training, grade, decision, graded - started)
 
     def _judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
@@ -254,7 +232,7 @@ class Engine:
         noise = None
         if not problems and not shares_weights(incumbent, measured):
             better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
-            noise = self._training_noise() if better or len(incumbent) > 1 else None
+            noise = self._calibration.noise() if better or len(incumbent) > 1 else None
             incumbent = self._record.measurements(self._record.incumbent())
         decision = decide(incumbent, measured, problems, noise)
         if decision.verdict is Verdict.REJECTED:

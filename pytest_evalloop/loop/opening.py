@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_evalloop.candidate.training import Trainer, prepare
-from pytest_evalloop.loop.engine import CannotGate, Engine
+from pytest_evalloop.loop.engine import SEED, Engine
 from pytest_evalloop.loop.grading import Suite, collect
+from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.preflight import check, check_resumed, frozen
 from pytest_evalloop.loop.record import Record, new_run
+from pytest_evalloop.loop.refusal import CannotGate
+from pytest_evalloop.loop.vault import vault_lines
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.protocols import Mutator, MutatorFactory
 from pytest_evalloop.records import Candidate, Run, Status
@@ -24,6 +27,7 @@ from pytest_evalloop.store.ledger import Ledger
 from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
 from pytest_evalloop.suite.imports import eval_files, mutable_imports
+from pytest_evalloop.suite.outcomes import Collected
 from pytest_evalloop.suite.project import prepare_failed
 
 _COLLECT_SECONDS = 120.0
@@ -38,11 +42,18 @@ class Opened:
     record: Record
     settings: Settings
     workshop: Workshop
+    inspector: Inspector
     mutators: Mapping[str, Mutator]
+    vault: bool
 
     def engine(self, observer: Observer) -> Engine:
         """Return the engine of this run."""
-        return Engine(self.settings, self.record, self.workshop, self.mutators, observer)
+        parts = (self.settings, self.record, self.workshop, self.inspector, self.mutators, observer)
+        return Engine(*parts, vault=self.vault)
+
+    def vault_lines(self) -> list[str]:
+        """Return what the vault says about baseline and incumbent, in sentences."""
+        return vault_lines(self.record, SEED)
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Return all candidates so far, the baseline first."""
@@ -91,12 +102,13 @@ def open_loop(
         if prepared is not None and prepared.status is not Status.COMPLETED:
             raise SettingsError(prepare_failed(settings, prepared.detail, logs / "prepare.log"))
         suite = Suite(tree, _inifile(settings.root, inipath), settings.evals, settings.workers)
-        _check_suite(settings, suite, run, home)
+        collected = _check_suite(settings, suite, run, home)
         record = Record.begin(run, home, ledger, workspace)
         record.reconcile()
         trainer = Trainer(settings, Artifacts(home.artifacts))
         workshop = Workshop(settings, name, home, workspace, trainer, suite)
-        yield Opened(name, home.results, record, settings, workshop, mutators)
+        inspector = Inspector(settings, workspace, tree)
+        yield Opened(name, home.results, record, settings, workshop, inspector, mutators, collected.vault)
 
 
 def _run(
@@ -138,8 +150,11 @@ def _inifile(root: Path, inipath: Path | None) -> Path | None:
     return inipath.relative_to(root)
 
 
-def _check_suite(settings: Settings, suite: Suite, run: Run, home: Home) -> None:
-    """Raise `SettingsError` when the suite cannot be collected, `CannotGate` when it could not judge."""
+def _check_suite(settings: Settings, suite: Suite, run: Run, home: Home) -> Collected:
+    """Return what the suite holds.
+
+    Raises `SettingsError` when it cannot be collected, `CannotGate` when it could not judge.
+    """
     folder = home.candidate(run.name, 0) / "collect"
     assignment = Assignment(
         str(settings.root), str(suite.tree), "", str(folder), f"{run.name}/0", run.snapshot, settings.mutable
@@ -157,3 +172,4 @@ def _check_suite(settings: Settings, suite: Suite, run: Run, home: Home) -> None
             f"no test in {places} uses the fixture val_bpb, so the loop has no objective. Add one: "
             "def test_val_bpb(val_bpb): assert val_bpb <= 2.4"
         )
+    return collected

@@ -6,7 +6,7 @@ import os
 import time
 
 from pytest_evalloop.loop.acceptance import Measurement
-from pytest_evalloop.records import Candidate, Grade, Run, Training, Verdict
+from pytest_evalloop.records import Candidate, Grade, Run, Training, VaultScore, Verdict
 from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.ledger import Ledger
@@ -98,6 +98,10 @@ class Record:
             if grade.scores
         )
 
+    def vault(self) -> tuple[VaultScore, ...]:
+        """Return what the vault said so far."""
+        return self._ledger.vault(self.run.name)
+
     # -- what happens
 
     def proposed(self, candidate: Candidate) -> None:
@@ -114,6 +118,10 @@ class Record:
     def graded(self, candidate: Candidate, seed: int, grade: Grade) -> None:
         """Record what the suite said of a candidate under a seed."""
         self._ledger.add_grade(self.run.name, candidate.number, seed, grade)
+
+    def read_vault(self, score: VaultScore) -> None:
+        """Record what the vault said about a candidate."""
+        self._ledger.add_vault_score(self.run.name, score)
 
     def decided(self, candidate: Candidate) -> None:
         """Record a verdict, move the branch to an accepted commit, and drop what a rejected one trained."""

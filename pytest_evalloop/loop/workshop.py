@@ -12,7 +12,6 @@ from pytest_evalloop.loop.grading import Suite, grade
 from pytest_evalloop.records import Candidate, Grade, Training
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.home import Home
-from pytest_evalloop.store.scope import Change
 from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
 
@@ -57,14 +56,6 @@ class Workshop:
     def commit(self, worktree: Path, message: str) -> str:
         """Commit what a mutator left in its worktree and return the commit."""
         return self._workspace.commit_all(worktree, message)
-
-    def changes(self, candidate: Candidate) -> tuple[Change, ...]:
-        """Return what a candidate changed against its parent."""
-        return self._workspace.changed(candidate.parent, candidate.commit)
-
-    def paths(self, commit: str) -> tuple[str, ...]:
-        """Return the paths of all files of a commit."""
-        return tuple(self._workspace.files(commit))
 
     def find(self, candidate: Candidate, seed: int) -> Training | None:
         """Return the training of this very content, if there was one, also as part of another candidate."""

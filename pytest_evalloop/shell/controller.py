@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_evalloop.loop.engine import CannotGate
 from pytest_evalloop.loop.opening import Opened, open_loop
+from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.protocols import MutatorFactory
 from pytest_evalloop.records import Candidate, Verdict
 from pytest_evalloop.report.summary import costs, gain, table
@@ -115,6 +115,8 @@ class Controller:
         for line in table(candidates):
             terminalreporter.write_line(line)
         terminalreporter.write_line("")
+        for line in opened.vault_lines():
+            terminalreporter.write_line(line, red=line.startswith("CONTAMINATION"))
         terminalreporter.write_line(gain(candidates, opened.incumbent()))
         terminalreporter.write_line(costs(candidates))
         terminalreporter.write_line(f"accepted commits: git log evalloop/{opened.name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pytest_evalloop.records import Candidate, Grade, Run, Training
+from pytest_evalloop.records import Candidate, Grade, Run, Training, VaultScore
 from pytest_evalloop.store import rows
 from pytest_evalloop.store.home import StoreError, disk, disk_full, free_bytes
 from pytest_evalloop.store.schema import damaged, prepare
@@ -80,7 +80,7 @@ class Ledger:
         with self._transaction():
             if self._one("SELECT 1 FROM candidates WHERE run = ? AND decided IS NOT NULL", run.name):
                 raise StoreError(f"Run {run.name!r} has verdicts in {self._path}, so it cannot begin again.")
-            for table in ("grades", "trainings", "candidates"):
+            for table in ("vault", "grades", "trainings", "candidates"):
                 self._connection.execute(f"DELETE FROM {table} WHERE run = ?", (run.name,))  # noqa: S608
             self._connection.execute("DELETE FROM runs WHERE name = ?", (run.name,))
             self._insert("runs", rows.run_row(run))
@@ -169,6 +169,16 @@ class Ledger:
         """Return a candidate's grades by seed, in the order in which they were recorded."""
         found = self._all("SELECT * FROM grades WHERE run = ? AND number = ? ORDER BY id", run, number)
         return {row["seed"]: rows.grade_record(row) for row in found}
+
+    def add_vault_score(self, run: str, score: VaultScore) -> None:
+        """Record what the vault said about a candidate; raises StoreError if that is known."""
+        row: rows.Row = {"run": run}
+        self._add("vault", row | rows.vault_row(score), f"a vault score under seed {score.seed}")
+
+    def vault(self, run: str) -> tuple[VaultScore, ...]:
+        """Return what the vault said in a run, in the order in which it was read."""
+        found = self._all("SELECT * FROM vault WHERE run = ? ORDER BY id", run)
+        return tuple(rows.vault_record(row) for row in found)
 
     def _add(self, table: str, row: rows.Row, what: str) -> None:
         name = f"Candidate {row['number']} of run {row['run']!r}"

@@ -28,6 +28,7 @@ from pytest_evalloop.records import (
     Run,
     Status,
     Training,
+    VaultScore,
     Verdict,
 )
 from pytest_evalloop.store.home import StoreError
@@ -104,6 +105,20 @@ def grade_record(row: sqlite3.Row) -> Grade:
             "audit": None if row["audit"] in (None, "null") else _load(row["audit"], Audit),
         },
     )
+
+
+def vault_row(score: VaultScore) -> Row:
+    """Return the row of a reading of the vault without its run."""
+    row = _cells(score, json=("scores", "audit"))
+    row["bits"] = math.fsum(part.bits for part in score.scores)
+    row["bytes"] = sum(part.bytes for part in score.scores)
+    return row
+
+
+def vault_record(row: sqlite3.Row) -> VaultScore:
+    """Return the reading of the vault of a row."""
+    scores = _load(row["scores"], tuple[DocumentScore, ...])
+    return VaultScore(row["number"], row["seed"], row["read"], scores, _load(row["audit"], Audit))
 
 
 def _cells(record: object, *, json: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Row:

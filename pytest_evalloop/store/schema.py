@@ -93,6 +93,19 @@ CREATE TABLE grades (
 _AUDIT = """
 ALTER TABLE grades ADD COLUMN audit TEXT;
 ALTER TABLE grades ADD COLUMN documents TEXT NOT NULL DEFAULT '';
+CREATE TABLE vault (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    read REAL NOT NULL,
+    bits REAL NOT NULL,
+    bytes INTEGER NOT NULL,
+    scores TEXT NOT NULL,
+    audit TEXT NOT NULL,
+    UNIQUE (run, number, seed),
+    FOREIGN KEY (run, number) REFERENCES candidates (run, number)
+) STRICT;
 """
 
 MIGRATIONS: Final = (_FIRST, _AUDIT)

@@ -12,10 +12,11 @@ from pytest_evalloop.records import Audit, CaseOutcome, DocumentScore, Rate
 
 
 class Collected(msgspec.Struct, frozen=True, tag=True):
-    """What is about to run, and whether any of it measures the objective."""
+    """What is about to run, whether any of it measures the objective, and whether there is a vault."""
 
     nodeids: tuple[str, ...]
     objective: bool
+    vault: bool = False
 
 
 class Phase(msgspec.Struct, frozen=True, tag=True):

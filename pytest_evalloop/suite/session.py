@@ -105,7 +105,9 @@ class SuiteSession:
             from pytest_evalloop.suite.outcomes import Collected
 
             uses = any("val_bpb" in getattr(item, "fixturenames", ()) for item in session.items)
-            self._write(Collected(tuple(item.nodeid for item in session.items), uses))
+            given = session._fixturemanager.getfixturedefs("vault_documents", session.items[0]) or ()  # noqa: SLF001
+            nodeids = tuple(item.nodeid for item in session.items)
+            self._write(Collected(nodeids, uses, vault=len(given) > 1))  # ours alone is no vault
 
     def _refuse(self, reason: str) -> None:
         """End the session with a usage error; a worker cannot, so there every test fails with the reason."""

@@ -1,0 +1,51 @@
+"""Looks at what a candidate changed before it may run, and after it ran at what judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_evalloop.loop.contamination import Guard
+from pytest_evalloop.loop.evidence import Evidence, changes
+from pytest_evalloop.records import Candidate
+from pytest_evalloop.settings import Settings
+from pytest_evalloop.store.scope import problems
+from pytest_evalloop.store.workspace import Workspace
+
+
+class Inspector:
+    """Knows the trusted suite, the data and the hidden texts as they were when the run began."""
+
+    def __init__(self, settings: Settings, workspace: Workspace, suite: Path) -> None:
+        """Read hidden documents and hash what judges; raises `SettingsError` for a file that cannot be read."""
+        self._settings = settings
+        self._workspace = workspace
+        self._guard = Guard(settings)
+        places = {path: settings.root / path for path in (*settings.hidden, settings.data)}
+        self._begun = self._latest = Evidence.take({"": suite, **places})
+
+    def objections(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return why a candidate may not even be trained, in sentences: its scope, and hidden text in it."""
+        parent, commit = candidate.parent, candidate.commit
+        changed = self._workspace.changed(parent, commit)
+        outside = problems(changed, self._settings.mutable, tuple(self._workspace.files(parent)))
+        if outside:
+            return tuple(f"out of scope: {sentence}" for sentence in outside)
+        texts = {
+            change.path: (
+                b"" if change.status == "A" else self._workspace.read(parent, change.path),
+                b"" if change.status == "D" else self._workspace.read(commit, change.path),
+            )
+            for change in changed
+        }
+        carried = self._guard.problems(texts, self._files(parent))
+        return tuple(f"contamination: {sentence}" for sentence in carried)
+
+    def tampering(self, number: int) -> tuple[str, ...]:
+        """Return what is no longer as it was when the run was opened, in sentences that blame `number`."""
+        self._latest = self._latest.again()
+        return changes(self._begun, self._latest, number)
+
+    def _files(self, commit: str) -> Iterator[bytes]:
+        for path in self._workspace.files(commit):
+            yield self._workspace.read(commit, path)
