@@ -98,11 +98,11 @@ def audit_samples(
     model: LanguageModel,
     blind: LanguageModel,
     *,
-    primer: Sequence[int],
+    primer: bytes,
     positions: int,
     chance: random.Random,
 ) -> Surprise | None:
-    """Ask `blind` whether what `generate` wrote may come from the model's own predictions.
+    """Ask `blind` whether what `generate` wrote after `primer` and prompt may come from the model's predictions.
 
     Returns None when there is nothing to judge: no sample, or all at temperature 0. Raises `AuditError`
     when the text is none of the model's, or when `generate` does not repeat itself.
@@ -113,7 +113,7 @@ def audit_samples(
     drawn = [sample for sample in samples if sample.temperature > 0 and sample.output]
     texts, starts, temperatures = [], [], []
     for sample in drawn:
-        tokens, start = _written(model, sample)
+        tokens, start = _written(model, primer + sample.prompt, sample.output)
         texts.append(tokens)
         starts.append(start)
         temperatures.append(sample.temperature)
@@ -122,7 +122,7 @@ def audit_samples(
     costs, expected, variances = [], [], []
     for call in rounds(draw(lengths, positions, chance), _PREFIXES_PER_CALL):
         places = [(at.document, starts[at.document] + at.token) for at in call]
-        logits = blind.logits([texts[text][:place] for text, place in places], primer=primer)
+        logits = blind.logits([texts[text][:place] for text, place in places])
         heat = np.array([temperatures[text] for text, _ in places])[:, None]
         logs = log_softmax(np.asarray(logits, dtype=np.float64) / heat)
         chances = np.exp(logs)
@@ -175,13 +175,13 @@ def _audit_repetition(samples: Sequence[Sample], model: LanguageModel) -> None:
         )
 
 
-def _written(model: LanguageModel, sample: Sample) -> tuple[list[int], int]:
-    """Return the tokens of prompt and output, and the first that lies wholly in the output."""
+def _written(model: LanguageModel, before: bytes, output: bytes) -> tuple[list[int], int]:
+    """Return the tokens of what was asked for and what was answered, and the first that lies in the answer."""
     alphabet = model.token_bytes()
-    tokens = list(model.encode(sample.prompt + sample.output))
+    tokens = list(model.encode(before + output))
     place = 0
     for index, token in enumerate(tokens):
-        if place >= len(sample.prompt):
+        if place >= len(before):
             return tokens, index
         place += len(alphabet[token])
     return tokens, len(tokens)

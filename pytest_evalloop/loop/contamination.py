@@ -24,13 +24,20 @@ class Guard:
 
         Raises `SettingsError` for a file that is there and cannot be read.
         """
-        hidden = {file.resolve(): file for path in settings.hidden for file in _files(settings.root / path)}
-        documents = (Document(_name(file, settings.root), _read(file)) for file in hidden.values())
-        self._index = build(documents, stride(sum(file.stat().st_size for file in hidden)))
-        # A training folder around the hidden files must not excuse them.
-        self._training = [
-            file for file in _files(settings.root / settings.data) if file.resolve() not in hidden
-        ]
+        root = settings.root
+        try:
+            hidden = {file.resolve(): file for path in settings.hidden for file in _files(root / path)}
+            texts = (
+                Document(file.relative_to(root).as_posix(), file.read_bytes()) for file in hidden.values()
+            )
+            self._index = build(texts, stride(sum(file.stat().st_size for file in hidden)))
+            # A training folder around the hidden files must not excuse them.
+            self._training = [file for file in _files(root / settings.data) if file.resolve() not in hidden]
+        except OSError as error:
+            raise SettingsError(
+                f"{error.filename} cannot be read ({error.strerror}), so nothing can tell whether a candidate "
+                "carries hidden text. Make it readable, or take it out of evalloop_hidden or evalloop_data."
+            ) from error
 
     @property
     def guarantee(self) -> int:
@@ -100,22 +107,6 @@ def _called(match: Match) -> str:
     )
 
 
-def _name(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise SettingsError(
-            f"{file} is hidden by evalloop_hidden and cannot be read ({error.strerror}), so nothing can tell "
-            "whether a candidate carries its text. Make it readable, or take it out of evalloop_hidden."
-        ) from error
-
-
 def _files(path: Path) -> Iterator[Path]:
     """Yield the files at or below a path, sorted; links to files are followed, links to folders are not."""
     if path.is_file():
@@ -126,9 +117,5 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _unlistable(error: OSError) -> None:
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return
-    raise SettingsError(
-        f"{error.filename} cannot be listed ({error.strerror}), so nothing can tell whether a candidate carries "
-        "text of its files. Make it readable, or take it out of evalloop_hidden and evalloop_data."
-    ) from error
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error

@@ -12,6 +12,8 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.scope import problems
 from pytest_evalloop.store.workspace import Workspace
 
+_MOST = 4 * 10**6  # bytes; a larger change takes seconds to look through
+
 
 class Inspector:
     """Knows the trusted suite, the data and the hidden texts as they were when the run began."""
@@ -38,6 +40,12 @@ class Inspector:
             )
             for change in changed
         }
+        size = sum(len(new) for _, new in texts.values())
+        if size > _MOST:
+            return (
+                f"too large: the changed files hold {size / 1e6:.0f} MB, and hidden text is sought in at most "
+                f"{_MOST / 1e6:.0f} MB",
+            )
         carried = self._guard.problems(texts, self._files(parent))
         return tuple(f"contamination: {sentence}" for sentence in carried)
 
@@ -47,5 +55,8 @@ class Inspector:
         return changes(self._begun, self._latest, number)
 
     def _files(self, commit: str) -> Iterator[bytes]:
+        """Yield the files of a commit that are not hidden: a repository may hold its own validation data."""
+        hidden = tuple(f"{path}/" for path in self._settings.hidden)
         for path in self._workspace.files(commit):
-            yield self._workspace.read(commit, path)
+            if not f"{path}/".startswith(hidden):
+                yield self._workspace.read(commit, path)

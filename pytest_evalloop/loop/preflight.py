@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from pytest_evalloop.candidate.process import clean_environment
 from pytest_evalloop.settings import Settings, SettingsError, require
-from pytest_evalloop.store.scope import matching, protected
+from pytest_evalloop.store.scope import matches, matching, protected
 
 RESUMED = ("budget", "data", "evals", "load", "mutable", "prompt", "seeds", "train")
 """The settings that a run's numbers depend on, so that they cannot change while it lasts."""
@@ -28,6 +28,16 @@ def check(settings: Settings, files: Collection[str]) -> None:
     for folder in settings.evals:
         if not any(path == folder or path.startswith(folder + "/") for path in files):
             raise SettingsError(f"evalloop_evals names {folder!r}, which holds no file of the snapshot.")
+    for mutator, key, path in (("prompt", "prompt", settings.prompt), ("search", "space", settings.space)):
+        if (
+            mutator in settings.mutators
+            and path
+            and not any(matches(glob, path) for glob in settings.mutable)
+        ):
+            raise SettingsError(
+                f"evalloop_{key} is {path!r}, which no glob of evalloop_mutable matches, so the mutator {mutator!r} "
+                "may not change it. Add it to evalloop_mutable, or leave the mutator out."
+            )
     command = settings.train[0]
     if (
         shutil.which(command, path=clean_environment()["PATH"]) is None

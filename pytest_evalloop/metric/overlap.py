@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # 3 762, 24 in 197 and 32 in 23 shingles, all of them stage formulas that the training text excuses.
 SHINGLE: Final = 32
 
-_CAPACITY: Final = 2**21  # shingles that an index keeps, 12 bytes each
+_CAPACITY: Final = 2**21  # shingles that an index keeps, 20 to 28 bytes each
 _VARIETY: Final = 6  # different characters without which a shingle is a rule, a table of zeros and the like
 _BLOCK: Final = 2**20  # characters hashed at a time, at some 24 bytes each
 _WORK: Final = 2**22  # bytes of a text, and as many decoded ones, that are searched for disguises
@@ -35,12 +35,13 @@ _DEPTH: Final = 3  # disguises under one another, such as zlib in base64 in esca
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
 _ESCAPE = re.compile(
-    r"(?:\\x|%)([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\([0-7]{1,3})|\\[abfnrtv]"
+    r"(?:\\x|%)([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\([0-7]{1,3})"
+    r"|\\([abfnrtv'\"]|\\(?![abfnrtvxuU0-7]))"
 )
+_CONTROL = str.maketrans("abfnrtv", "\a\b\f\n\r\t\v")
 # An unclosed literal ends with its line or the text, so that no input makes the search quadratic.
 _LITERAL = re.compile(
-    r'"""([\s\S]*?)(?:"""|\Z)'
-    r"|'''([\s\S]*?)(?:'''|\Z)"
+    r"(\"{3}|'{3})([\s\S]*?)(?:\1|\Z)"
     r'|"((?:[^"\\\n]|\\[\s\S])*)"?'
     r"|'((?:[^'\\\n]|\\[\s\S])*)'?"
 )
@@ -48,8 +49,7 @@ _NUMBER = re.compile(r"(?<![\w.])(?:0[xX][0-9a-fA-F]{1,6}|[0-9]{1,7})(?![\w.])")
 _NO_HEX = re.compile(r"0x|\\x|[^0-9a-fA-F]")
 _ZLIB = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
 _ILLEGIBLE = re.compile("[\x01-\x08\x0b\x0e-\x1f\x7f\x80-\x9f\ufffd]+")
-_NO_BASE64 = re.sub(rb"[A-Za-z0-9+/=_-]", b"", bytes(range(256)))
-_URLSAFE = bytes.maketrans(b"-_", b"+/")
+_URLSAFE, _NO_BASE64 = bytes.maketrans(b"-_", b"+/"), re.sub(rb"[\w+/=-]", b"", bytes(range(256)))
 
 
 class _Folding(dict[int, str | None]):
@@ -119,8 +119,7 @@ def build(documents: Iterable[Document], every: int = 1) -> Index:
     """
     import numpy as np
 
-    names: list[str] = []
-    hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
+    names, hashes, owners = list[str](), [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
     for document in documents:
         for text in _readings(document.text):
             for start, block in _shingles(normalise(text)):
@@ -164,11 +163,10 @@ def matches(index: Index, seen: Sequence[Sighting], innocent: Hashes | None = No
     """
     import numpy as np
 
+    excused = np.empty(0, np.uint64) if innocent is None else innocent
     most: dict[int, int] = {}
     for sighting in seen:
-        guilty = np.ones(len(sighting.starts), bool)
-        if innocent is not None:
-            guilty = _positions(innocent, sighting.hashes) < 0
+        guilty = _positions(excused, sighting.hashes) < 0
         for owner in np.unique(sighting.owners[guilty]).tolist():
             starts = sighting.starts[guilty & (sighting.owners == owner)]
             count = SHINGLE + int(np.minimum(np.diff(starts), SHINGLE).sum())
@@ -217,13 +215,11 @@ def _shingles(text: str) -> Iterator[tuple[int, Hashes]]:
     for start in range(0, len(text) - SHINGLE + 1, _BLOCK):
         piece = text[start : start + _BLOCK + SHINGLE - 1]
         hashes = np.frombuffer(piece.encode("utf-32-le"), np.uint32).astype(np.uint64)
-        width = 1
-        while width < SHINGLE:
+        for width in (1, 2, 4, 8, 16):  # up to half of SHINGLE
             # The odd multipliers are those of the finaliser of MurmurHash3.
             hashes = hashes[:-width] * np.uint64(0xFF51AFD7ED558CCD) + hashes[width:]
             hashes ^= hashes >> np.uint64(32)
             hashes *= np.uint64(0xC4CEB9FE1A85EC53)
-            width *= 2
         yield start, hashes
 
 
@@ -247,17 +243,15 @@ def _readings(data: bytes) -> tuple[str, ...]:
     """Return a text as it stands and, where that makes a difference, without its tags and escapes."""
     text = data.decode("utf-8", "replace")
     plain = _unescaped(html.unescape(_TAG.sub(" ", text)))
-    if plain == text:
-        return (text,)
-    # Escapes may have stood for characters or for the bytes of their encoding.
-    return text, plain, plain.encode("latin-1", "ignore").decode("utf-8", "ignore")
+    return (text,) if plain == text else (text, plain)
 
 
 def _unescaped(text: str) -> str:
     def character(match: re.Match[str]) -> str:
-        digits = match[1] or match[2] or match[3]
-        point = int(digits, 16) if digits else int(match[4] or "40", 8)
-        return chr(min(point, 0x10FFFF))
+        if match[5]:
+            return match[5].translate(_CONTROL)
+        digits, base = (match[4], 8) if match[4] else (match[1] or match[2] or match[3], 16)
+        return chr(min(int(digits, base), 0x10FFFF))
 
     return _ESCAPE.sub(character, text)
 
@@ -269,22 +263,22 @@ def _literals(data: bytes) -> str:
 
 
 def _decoded(data: bytes, text: str) -> Iterator[bytes]:
-    """Yield what is legible of a text taken for base64, hex or numbers, and what is compressed in it or in `data`."""
+    """Yield what is legible of a text taken for base64, hex or numbers, and what is compressed there or in `data`."""
     yield from _inflated(data)
-    encoded = text.encode("utf-8", "replace")
-    for decoded in (*_from_base64(encoded), *_from_hex(text), *_from_numbers(text)):
+    # Escapes may have stood for the bytes of an encoding.
+    octets = () if text.isascii() else (text.encode("latin-1", "ignore"),)
+    for decoded in (*octets, *_from_base64(text), *_from_hex(text), *_from_numbers(text)):
         yield from _inflated(decoded)
         # Taken for what it is not, a text becomes noise; only what has no noise in it is worth another look.
         legible = decoded.replace(b"\0", b"").decode("utf-8", "replace")
         yield "\n".join(run for run in _ILLEGIBLE.split(legible) if len(run) >= SHINGLE).encode()
 
 
-def _from_base64(data: bytes) -> Iterator[bytes]:
-    chunks = data.translate(_URLSAFE, _NO_BASE64).split(b"=")
+def _from_base64(text: str) -> Iterator[bytes]:
+    chunks = text.encode("utf-8", "replace").translate(_URLSAFE, _NO_BASE64).split(b"=")
     for phase in range(4):  # nobody knows how many letters before it are not part of it
-        shifted = [chunk[phase:] for chunk in chunks]
-        whole = [chunk[: len(chunk) - (len(chunk) % 4 == 1)] for chunk in shifted]
-        yield b"".join(base64.b64decode(chunk + b"=" * (-len(chunk) % 4)) for chunk in whole)
+        shifted = (chunk[phase:] for chunk in chunks)  # padded below; an A makes a lone last letter a byte
+        yield b"".join(base64.b64decode(c + b"A==="[len(c) % 4 != 1 :][: -len(c) % 4]) for c in shifted)
 
 
 def _from_hex(text: str) -> Iterator[bytes]:
@@ -296,8 +290,7 @@ def _from_hex(text: str) -> Iterator[bytes]:
 def _from_numbers(text: str) -> Iterator[bytes]:
     points = [int(number, 16 if "x" in number.lower() else 10) for number in _NUMBER.findall(text)]
     characters = "".join(chr(point) for point in points if point < 0x110000)
-    yield characters.encode("utf-8", "ignore")
-    yield characters.encode("latin-1", "ignore")
+    yield from (characters.encode(encoding, "ignore") for encoding in ("utf-8", "latin-1"))
 
 
 def _inflated(data: bytes) -> Iterator[bytes]:

@@ -1,4 +1,7 @@
-"""Finds evals that import what a candidate may change: they would silently grade the wrong code."""
+"""Finds evals that import what a candidate may change: they would silently grade the wrong code.
+
+Seen are import statements, `importorskip` and `import_module` of a name that is written out, and `pytest_plugins`.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,9 @@ def _imports(root: Path, file: Path) -> Iterable[tuple[int, Path]]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
             bases = [root, root / "src", file.parent]
+        elif isinstance(node, (ast.Call, ast.Assign)):
+            names = _spelled(node)
+            bases = [root, root / "src", file.parent]
         elif isinstance(node, ast.ImportFrom):
             stem = node.module or ""
             names = [stem] + [f"{stem}.{alias.name}".lstrip(".") for alias in node.names]
@@ -62,6 +68,20 @@ def _imports(root: Path, file: Path) -> Iterable[tuple[int, Path]]:
         for target in sorted({path for name in names for base in bases for path in _resolve(base, name)}):
             if root in target.parents:
                 yield node.lineno, target
+
+
+def _spelled(node: ast.Call | ast.Assign) -> list[str]:
+    """Return the modules that a call or an assignment has imported by names written out as strings."""
+    if isinstance(node, ast.Call):
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        values = node.args[:1] if function in ("importorskip", "import_module", "__import__") else []
+    else:
+        plugins = any(
+            isinstance(target, ast.Name) and target.id == "pytest_plugins" for target in node.targets
+        )
+        values = [node.value] if plugins else []
+    constants = [part for value in values for part in ast.walk(value) if isinstance(part, ast.Constant)]
+    return [part.value for part in constants if isinstance(part.value, str)]
 
 
 def _resolve(base: Path, name: str) -> Iterable[Path]:

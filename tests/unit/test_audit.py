@@ -252,7 +252,7 @@ def samples(model: Bigram, write: Any = None) -> list[Sample]:
 
 def surprised(given: list[Sample], model: Any = None) -> Any:
     model = model or Bigram()
-    return audit_samples(given, model, Bigram(), primer=[], positions=512, chance=random.Random(0))
+    return audit_samples(given, model, Bigram(), primer=b"", positions=512, chance=random.Random(0))
 
 
 def test_the_models_own_samples_do_not_surprise_it() -> None:

@@ -50,6 +50,11 @@ def found(tmp_path: Path) -> Found:
         "def test_a():\n    from model.gpt import GPT",
         "try:\n    import model.gpt\nexcept ImportError:\n    pass",
         "if False:\n    import model.gpt",
+        "import pytest; gpt = pytest.importorskip('model.gpt')",
+        "from importlib import import_module; import_module('model.gpt')",
+        "gpt = __import__('model.gpt')",
+        "pytest_plugins = ['helpers.text', 'model.gpt']",
+        "pytest_plugins = 'model.gpt'",
     ],
 )
 def test_an_import_of_a_mutable_module_is_named_with_file_and_line(found: Found, code: str) -> None:

@@ -28,6 +28,7 @@ SETTINGS = Settings(
     budget=Budget(450, "steps"),
     mutable=("model/*.py", "model/prompt.md"),
     prompt="model/prompt.md",
+    mutators=("agent",),
 )
 
 
@@ -47,6 +48,14 @@ def test_settings_that_can_work_are_let_through() -> None:
 def test_what_a_loop_cannot_do_without_is_asked_for(name: str) -> None:
     empty = "" if name == "load" else ()
     assert refusal(**{name: empty}).startswith(f"evalloop_{name} is not set")
+
+
+@pytest.mark.parametrize(("mutator", "key"), [("prompt", "prompt"), ("search", "space")])
+def test_what_a_mutator_edits_has_to_be_mutable(mutator: str, key: str) -> None:
+    assert refusal(**{"mutators": (mutator,), key: "conftest.py"}) == (
+        f"evalloop_{key} is 'conftest.py', which no glob of evalloop_mutable matches, so the mutator {mutator!r} may "
+        "not change it. Add it to evalloop_mutable, or leave the mutator out."
+    )
 
 
 def test_a_glob_that_matches_nothing_is_named() -> None:
