@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 STAMP := $(VENV)/.installed
 
-.PHONY: loop evals test setup lint bench clean
+.PHONY: loop evals test setup lint bench redteam clean
 
 loop: setup  ## the main job: a loop on the default model
 	$(BIN)/python -m pytest --evalloop $(ARGS)
@@ -22,6 +22,9 @@ lint: setup
 
 bench: setup  ## every figure that the README quotes, into bench/RESULTS.md
 	$(BIN)/python -m bench $(ARGS)
+
+redteam: setup  ## every known attack on the metric, and honest candidates as a control
+	$(BIN)/python -m tests.redteam $(ARGS)
 
 setup: $(STAMP)
 

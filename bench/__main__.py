@@ -17,11 +17,12 @@ import psutil
 
 from bench.figure import Figure
 
-SCRIPTS = ("plugin_cost", "train_throughput", "main_job")
+SCRIPTS = ("plugin_cost", "train_throughput", "audit_cost", "main_job")
 FOLDER = Path(__file__).parent
 TITLES = {
     "plugin_cost": "What the plugin costs",
     "train_throughput": "Training and scoring the default model",
+    "audit_cost": "What audit and sandbox cost",
     "main_job": "The default loop",
 }
 

@@ -44,8 +44,33 @@ class Responder(Protocol):
         ...
 
 
+class Materials(Protocol):
+    """What a planted fault can be made of."""
+
+    @property
+    def training_text(self) -> bytes:
+        """The files below `evalloop_data`, in the order of their paths, joined (the first 64 MB of them)."""
+        ...
+
+    def baseline(self) -> LanguageModel:
+        """Start the baseline's own process and return its model; a fault that needs none does not ask."""
+        ...
+
+
+class Fault(Protocol):
+    """Makes a model with a fault that every eval suite worth its name should notice."""
+
+    def __call__(self, materials: Materials) -> LanguageModel:
+        """Return the model that is graded in the candidate's place; it runs in the eval process."""
+        ...
+
+
 class Mutator(Protocol):
-    """Proposes candidates by editing a worktree that stands at the incumbent."""
+    """Proposes candidates by editing a worktree that stands at the incumbent.
+
+    A mutator that cannot write code of its own says so with an attribute `writes_code = False`; candidates of
+    any other do not run without a sandbox.
+    """
 
     def propose(self, brief: Brief) -> Proposal:
         """Edit files below `brief.worktree` and say in one line what was changed.

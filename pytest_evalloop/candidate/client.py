@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_evalloop.candidate import wire
-from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
+from pytest_evalloop.candidate.process import Limits, Process
+from pytest_evalloop.candidate.sandbox import Jail
 
 _REPLY_LIMIT = 2**31
 _FAREWELL_SECONDS = 10.0
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class CandidateError(Exception):
@@ -166,23 +166,25 @@ def connect(
     limits: Limits,
     answer_seconds: float,
     identity: tuple[str, str] = ("working tree", ""),
+    sandbox: Jail | None = None,
 ) -> Iterator[Client]:
     """Start a fresh host for the candidate and yield its client; the host's tree is killed on leaving.
 
-    Raises `CandidateError` when the candidate cannot be loaded or breaks the protocol.
+    Without a `sandbox` only the limits stand between the candidate and the machine. Raises `CandidateError`
+    when the candidate cannot be loaded or breaks the protocol.
     """
     started = time.monotonic()
     ours, theirs = socket.socketpair()
-    threads = {name: os.environ.get(name, "1") for name in _THREADS}
     with ours:
         with theirs:
             command = [sys.executable, "-P", "-m", "pytest_evalloop.candidate.host", str(theirs.fileno())]
-            host = launch(
+            host = (sandbox or Jail()).launch(
                 command,
-                cwd=tree,
-                env=clean_environment(**threads),
+                tree=tree,
                 log=log,
                 limits=limits,
+                readable=[artifacts],
+                host=True,
                 pass_fds=[theirs.fileno()],
             )
         with host:

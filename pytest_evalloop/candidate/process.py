@@ -1,7 +1,7 @@
 """Start commands whose whole process tree is measured from outside and never outlives its launcher.
 
 Every command runs under a warden (`warden.py`), a small process that kills the tree when the launcher ends,
-however it ends. Importing this module is cheap; it needs the standard library and `records` alone.
+however it ends. Importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pytest_evalloop.records import ProcessResult, Status
+from pytest_evalloop.store.home import remove_tree
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables by which numeric libraries choose their number of threads; candidates get one unless told."""
+
+_HARMLESS = ("PATH", "LANG", "LC_*", "TZ", "LD_LIBRARY_PATH", "CUDA_*", "NVIDIA_*")
 
 if TYPE_CHECKING:
     import io
@@ -32,25 +39,34 @@ class Limits:
     """What one process tree may use, start-up included; None means without limit.
 
     CPU seconds and the number of processes are those of the whole tree; memory is the sum of the resident
-    memory of its processes, so what they share counts for each.
+    memory of its processes, so what they share counts for each. Disk is what `disk_paths` grow by; no single
+    file may become larger either.
     """
 
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
     processes: int | None = None
+    disk_bytes: int | None = None
+    disk_paths: tuple[str, ...] = ()
 
 
 class Process:
     """A command that runs under a warden; leaving it as a context manager kills its whole tree.
 
-    Several threads of one launcher may use it. `pid` is the warden's.
+    Several threads of one launcher may use it. `pid` is the warden's. The folder `scratch` goes with the tree.
     """
 
     def __init__(
-        self, warden: subprocess.Popen[bytes], lifeline: socket.socket, report: io.FileIO, marker: str
+        self,
+        warden: subprocess.Popen[bytes],
+        lifeline: socket.socket,
+        report: io.FileIO,
+        marker: str,
+        scratch: Path | None = None,
     ) -> None:
         self.pid = warden.pid
+        self._scratch = scratch
         self._warden = warden
         self._lifeline = lifeline
         self._report = report
@@ -69,6 +85,9 @@ class Process:
         finally:  # also if the wait was interrupted: a closed lifeline is an order to kill
             self._lifeline.close()
             self._report.close()
+            if self._scratch is not None:
+                with contextlib.suppress(OSError, RecursionError):  # what resists is swept away later
+                    remove_tree(self._scratch)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once the result is there, and stays so."""
@@ -153,18 +172,23 @@ def launch(
     limits: Limits = Limits(),
     stdin: bytes | None = None,
     pass_fds: Sequence[int] = (),
+    scratch: Path | None = None,
+    piped: bool = False,
 ) -> Process:
     """Start `argv` in `cwd` with `env` in a session of its own, and append what it prints to `log`.
 
     A relative `argv[0]` is looked up on the PATH of `env`; one with a slash starts from `cwd`. A command that
     cannot be started has a result that says so. Standard input is `stdin`, or empty. Of other descriptors
-    only `pass_fds` are inherited. The environment gets one more variable, EVALLOOP_WARDEN. Raises OSError if
-    the log cannot be opened or no process can be made, ValueError if `argv` is empty.
+    only `pass_fds` are inherited. The environment gets one more variable, EVALLOOP_WARDEN. The folder `scratch`
+    is removed when the process is left. With `piped` the command writes to a pipe and never holds the log, which
+    could be read, measured and cut. Raises OSError if the log cannot be opened or no process can be made,
+    ValueError if `argv` is empty.
     """
     if not argv:
         raise ValueError("a command needs at least one word")
     marker = f"{os.getpid()}-{os.urandom(8).hex()}"
-    settings = {**asdict(limits), "cwd": str(cwd), "launcher": os.getpid(), "pass_fds": list(pass_fds)}
+    orders = {"cwd": str(cwd), "launcher": os.getpid(), "pass_fds": list(pass_fds), "piped": piped}
+    settings = {**asdict(limits), **orders}
     with contextlib.ExitStack() as theirs:
         output = theirs.enter_context(log.open("ab"))
         given = theirs.enter_context(_file_of(stdin)) if stdin is not None else subprocess.DEVNULL
@@ -188,7 +212,7 @@ def launch(
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )
             ours.pop_all()
-    return Process(warden, lifeline, report, marker)
+    return Process(warden, lifeline, report, marker, scratch)
 
 
 def clean_environment(base: Mapping[str, str] | None = None, /, **extra: str) -> dict[str, str]:
@@ -210,6 +234,20 @@ def clean_environment(base: Mapping[str, str] | None = None, /, **extra: str) ->
     if "PYTHONPYCACHEPREFIX" not in extra:
         kept["PYTHONDONTWRITEBYTECODE"] = "1"
     return kept | extra
+
+
+def candidate_environment(globs: Sequence[str], temporary: Path, /, **extra: str) -> dict[str, str]:
+    """Return the environment for code that nobody has read: no key and no name of a file gets into it.
+
+    Of this process's variables it has those that every program needs and those that match one of `globs`.
+    Home and temporary files are in `temporary`.
+    """
+    wanted = (*_HARMLESS, *globs)
+    found = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, g) for g in wanted)}
+    threads = {name: os.environ.get(name, "1") for name in THREADS}
+    places = {"HOME": str(temporary), "TMPDIR": str(temporary)}
+    log = {"PYTHONUNBUFFERED": "1"}  # what is killed has said its last words
+    return clean_environment(found, **(threads | places | log | extra))
 
 
 def _file_of(content: bytes) -> io.BufferedRandom:

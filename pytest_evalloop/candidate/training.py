@@ -16,12 +16,12 @@ from typing import Self
 
 from pytest_evalloop.candidate.client import tail
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
+from pytest_evalloop.candidate.sandbox import Mode, for_candidates
 from pytest_evalloop.records import ProcessResult, Status, Training
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +111,50 @@ class Trainer:
         return self._artifacts.get(key)
 
     def start(self, tree: Path, key: str, seed: int, log: Path, limit: Cap) -> RunningTraining:
-        """Start the train command in `tree`; its artifacts become visible only when it has ended well."""
+        """Start the train command in `tree`; its artifacts become visible only when it has ended well.
+
+        Raises `SettingsError` if the sandbox that the settings want does not work.
+        """
         settings = self._settings
+        jail = for_candidates(settings)
         folder = self._artifacts.claim(key)
         progress = _progress_file(folder)
         progress.touch()
         data = settings.root / settings.data
-        threads = {name: os.environ.get(name, "1") for name in _THREADS}
-        environment = clean_environment(
-            EVALLOOP_ARTIFACTS=str(folder),
-            EVALLOOP_SEED=str(seed),
-            EVALLOOP_BUDGET=str(settings.budget),
-            EVALLOOP_DATA=str(data),
-            EVALLOOP_PROGRESS=str(progress),
-            **threads,
+        process = jail.launch(
+            settings.train,
+            tree=tree,
+            log=log,
+            limits=Limits(
+                wall_seconds=limit.wall_seconds,
+                cpu_seconds=None if accelerators() else limit.compute_seconds,
+                memory_bytes=memory_limit(settings),
+            ),
+            readable=[data],
+            writable=[folder, progress],
+            variables={
+                "EVALLOOP_ARTIFACTS": str(folder),
+                "EVALLOOP_SEED": str(seed),
+                "EVALLOOP_BUDGET": str(settings.budget),
+                "EVALLOOP_DATA": str(data),
+                "EVALLOOP_PROGRESS": str(progress),
+            },
         )
-        limits = Limits(
-            wall_seconds=limit.wall_seconds,
-            cpu_seconds=None if accelerators() else limit.compute_seconds,
-            memory_bytes=memory_limit(settings),
-        )
-        process = launch(settings.train, cwd=tree, env=environment, log=log, limits=limits)
-        return RunningTraining(process, self._artifacts, folder, key, seed, log)
+        return RunningTraining(process, self._artifacts, folder, key, seed, log, jail.sandbox.mode)
 
 
 class RunningTraining:
     """A training under way; a context manager that kills the whole process tree on leaving."""
 
     def __init__(
-        self, process: Process, artifacts: Artifacts, folder: Path, key: str, seed: int, log: Path
+        self,
+        process: Process,
+        artifacts: Artifacts,
+        folder: Path,
+        key: str,
+        seed: int,
+        log: Path,
+        mode: Mode,
     ) -> None:
         self._process = process
         self._artifacts = artifacts
@@ -147,6 +162,7 @@ class RunningTraining:
         self._key = key
         self._seed = seed
         self._log = log
+        self._mode = mode
 
     def __enter__(self) -> Self:
         return self
@@ -178,6 +194,11 @@ class RunningTraining:
             status, detail = Status.CRASHED, "it ended well but wrote nothing to EVALLOOP_ARTIFACTS"
         if status is Status.CRASHED:
             detail = f"{detail}\n{tail(self._log)}".rstrip()
+            if self._mode is not Mode.WATCHDOG:
+                detail += (
+                    f"\nIt ran in a sandbox ({self._mode}), which shows only system files, the candidate's tree, "
+                    "evalloop_data and evalloop_readable."
+                )
         return Training(
             key=self._key,
             seed=self._seed,

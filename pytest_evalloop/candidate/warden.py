@@ -3,7 +3,7 @@
 The launcher runs this file as a script, `python -I warden.py LIFELINE REPORT SETTINGS COMMAND...`. LIFELINE
 is a descriptor whose other end only the launcher holds: end-of-file or any byte on it means that the tree
 must go. REPORT takes one JSON line with the fields of `ProcessResult`. What stands between a command and
-its start is this file's imports, so they are few; `psutil` is needed only where there is no `/proc`.
+its start is this file's imports, so they are few.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import resource
 import select
@@ -20,100 +21,32 @@ import time
 
 TYPE_CHECKING = False  # importing typing would cost every command its milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
+    from pytest_evalloop.candidate.census import DEEPEST, Member, descendants, disk_use
+else:  # the package around it would be far more than this program needs
+    sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib takes milliseconds
+    from census import DEEPEST, Member, descendants, disk_use
 
-class Member:
-    """One process of a tree: its place in it, and what it used so far in seconds and bytes.
-
-    `cpu` is what the process itself used, `reaped` what the children it waited for had used.
-    """
-
-    __slots__ = ("cpu", "group", "parent", "pid", "reaped", "rss", "started")
-
-    def __init__(self, pid: int, parent: int, group: int, started: float) -> None:
-        self.pid = pid
-        self.parent = parent
-        self.group = group
-        self.started = started
-        self.cpu = self.reaped = 0.0
-        self.rss = 0
+    del sys.path[0]
 
 
-if sys.platform == "linux":
-
-    def census() -> Iterator[Member]:
-        """Yield every process that can be seen, in the order of pids: parents mostly before children."""
-        second, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-        for name in os.listdir("/proc"):  # noqa: PTH208 - scandir is lazy, and a listing has to be of one moment
-            if not name.isdecimal():
-                continue
-            try:
-                descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
-            except OSError:
-                continue  # it ended meanwhile
-            try:
-                # The name in parentheses may itself hold spaces and parentheses. See proc_pid_stat(5).
-                fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-            except OSError:
-                continue
-            finally:
-                os.close(descriptor)
-            member = Member(int(name), int(fields[1]), int(fields[2]), int(fields[19]) / second)
-            member.cpu = (int(fields[11]) + int(fields[12])) / second
-            member.reaped = (int(fields[13]) + int(fields[14])) / second
-            member.rss = int(fields[21]) * page
-            yield member
-
-else:
-
-    def census() -> Iterator[Member]:
-        """Yield every process that can be seen; memory and time only of those that may be looked into."""
-        import psutil
-
-        for process in psutil.process_iter():
-            try:
-                with process.oneshot():
-                    if process.status() == psutil.STATUS_ZOMBIE:
-                        continue
-                    group, started = os.getpgid(process.pid), process.create_time()
-                    member = Member(process.pid, process.ppid(), group, started)
-                    with contextlib.suppress(psutil.AccessDenied):
-                        times = process.cpu_times()
-                        member.cpu, member.rss = times.user + times.system, process.memory_info().rss
-            except (psutil.Error, OSError):
-                continue
-            yield member
-
-
-def descendants(root: int, group: int) -> list[Member]:
-    """List the processes below `root`; elsewhere than on Linux also orphans that stayed in `group`."""
-    children: dict[int, list[Member]] = {}
-    found: list[Member] = []
-    for member in census():
-        if sys.platform != "linux" and member.group == group:
-            found.append(member)
-        else:
-            children.setdefault(member.parent, []).append(member)
-    parents = [root, *(member.pid for member in found)]
-    for parent in parents:  # grows while it is walked
-        below = children.pop(parent, ())
-        found.extend(below)
-        parents.extend(member.pid for member in below)
-    return found
-
-
-def amounts(used: int, allowed: int) -> str:
-    """Say two amounts of memory in one unit."""
+def amounts(used: int, what: str, allowed: int) -> str:
+    """Say two amounts of memory or disk in one unit."""
     unit, size = ("GB", 1e9) if allowed >= 1e9 else ("MB", 1e6)
-    return f"used {used / size:.1f} {unit} of memory, allowed {allowed / size:.1f} {unit}"
+    return f"{used / size:.1f} {unit} of {what}, allowed {allowed / size:.1f} {unit}"
 
 
 def exit_words(returncode: int) -> str:
-    """Say how a process ended, by a signal if `returncode` is negative."""
+    """Say how a process ended, by a signal if `returncode` is negative.
+
+    A shell, and bubblewrap, reports the signal that ended a child as a status of 128 and more.
+    """
     if returncode >= 0:
-        return f"exited with status {returncode}"
+        words = f"exited with status {returncode}"
+        with contextlib.suppress(ValueError):
+            words += f", as after {signal.Signals(returncode - 128).name}"
+        return words
     try:
         return f"died of {signal.Signals(-returncode).name}"
     except ValueError:  # a real-time signal has no name
@@ -134,6 +67,9 @@ class Warden:
         # Nobody waits for the children of a process that ignores SIGCHLD, so the kernel adds their time to
         # nobody's: what was seen of every process is kept as a second account.
         self.seen: dict[tuple[int, float], float] = {}
+        self.printed = -1  # what the command prints, where it may not hold its log
+        self.disk_before = disk_use(settings["disk_paths"], math.inf)[0]
+        self.disk_due = 0.0
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.waker, self.woken = os.pipe()
         os.set_blocking(self.waker, False)
@@ -163,11 +99,20 @@ class Warden:
         """Start the command in a session of its own; return why that failed, or an empty string."""
         warden = os.getpid()
         errors, failed = os.pipe()
+        printing = -1
+        if self.settings["piped"]:
+            self.printed, printing = os.pipe()
+            os.set_blocking(self.printed, False)
+            self.poller.register(self.printed, select.POLLIN)
         self.first = os.fork()
         if self.first == 0:
             what = repr(command[0])
             try:
                 os.setsid()
+                if printing >= 0:
+                    os.dup2(printing, 1)
+                    os.dup2(printing, 2)
+                self.limit()
                 os.setpriority(os.PRIO_PROCESS, 0, self.nice)
                 if sys.platform == "linux":
                     self.libc.prctl(
@@ -186,11 +131,23 @@ class Warden:
             finally:
                 os._exit(127)
         os.close(failed)
+        if printing >= 0:
+            os.close(printing)
         # The copies here would hide from the launcher that the command has closed its own.
         for descriptor in self.settings["pass_fds"]:
             os.close(descriptor)
         with open(errors, "rb") as stream:  # noqa: PTH123 - it is a descriptor
             return stream.read().decode()
+
+    def limit(self) -> None:
+        """Have the kernel hold what it can hold: no file beyond the disk that is allowed, and no core."""
+        wanted = [(resource.RLIMIT_CORE, 0)]
+        if (disk := self.settings["disk_bytes"]) is not None:
+            wanted.append((resource.RLIMIT_FSIZE, disk))
+        for kind, value in wanted:
+            hard = resource.getrlimit(kind)[1]
+            least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (least, least))
 
     def reap(self) -> None:
         """Wait for everybody who has ended; note the first process's status."""
@@ -223,10 +180,22 @@ class Warden:
         if (wall := limits["wall_seconds"]) is not None and elapsed >= wall:
             return "timed_out", f"ran for {elapsed:.1f} seconds, allowed {wall:.1f}"
         if (allowed := limits["memory_bytes"]) is not None and memory > allowed:
-            return "killed", amounts(memory, allowed)
+            return "killed", "used " + amounts(memory, "memory", allowed)
         if (most := limits["processes"]) is not None and len(living) > most:
             return "killed", f"ran {len(living)} processes at once, allowed {most}"
-        return None
+        return self.disk_breach(elapsed) if elapsed >= self.disk_due else None
+
+    def disk_breach(self, elapsed: float) -> tuple[str, str] | None:
+        """Return status and detail if the tree wrote more than it may; put off the next look."""
+        allowed, now = self.settings["disk_bytes"], time.monotonic()
+        if allowed is None:
+            return None
+        total, deepest = disk_use(self.settings["disk_paths"], self.disk_before + 10 * allowed)
+        # Many files take long to count: that may use 2 % of a core.
+        self.disk_due = elapsed + min(max(0.5, 50 * (time.monotonic() - now)), 10.0)
+        if (used := total - self.disk_before) > allowed:
+            return "killed", "wrote " + amounts(used, "disk", allowed)
+        return ("killed", f"nested its folders more than {DEEPEST} deep") if deepest > DEEPEST else None
 
     def watch(self, begun: float) -> tuple[str, str]:
         """Wait until the first process ends, a limit is passed or the launcher wants an end."""
@@ -236,7 +205,7 @@ class Warden:
         while True:
             self.reap()
             if self.returncode is not None:
-                return ("crashed", exit_words(self.returncode)) if self.returncode else ("completed", "")
+                return self.ending(self.returncode)
             now = time.monotonic()
             if now >= due or (wall is not None and now - begun >= wall):
                 if found := self.breach(now - begun):
@@ -249,9 +218,33 @@ class Warden:
             if ended := self.listen(until - time.monotonic()):
                 return ended
 
+    def ending(self, returncode: int) -> tuple[str, str]:
+        """Return status and detail of a first process that ended by itself."""
+        words, disk = exit_words(returncode), self.settings["disk_bytes"]
+        if disk is not None and words.endswith(" SIGXFSZ"):
+            return "killed", f"{words}: no file may be larger than {disk / 1e9:g} GB (evalloop_disk)"
+        return ("crashed", words) if returncode else ("completed", "")
+
+    def copy_output(self) -> bool:
+        """Append to the log one piece of what the command printed; return whether there was any."""
+        try:
+            chunk = os.read(self.printed, 65536)
+        except BlockingIOError:
+            return False
+        with contextlib.suppress(OSError):  # a full disk is no reason to hang
+            os.write(1, chunk)
+        if not chunk:  # nobody can write any more
+            self.poller.unregister(self.printed)
+            os.close(self.printed)
+            self.printed = -1
+        return bool(chunk)
+
     def listen(self, seconds: float) -> tuple[str, str] | None:
         """Sleep until something happens; return status and detail if somebody wants the tree gone."""
         for descriptor, _ in self.poller.poll(max(0.0, seconds) * 1000):
+            if descriptor == self.printed:
+                self.copy_output()
+                continue
             if descriptor != self.waker:
                 return "killed", "killed by its launcher"
             if set(os.read(self.waker, 4096)) - {signal.SIGCHLD}:
@@ -310,12 +303,16 @@ def main() -> None:
             status, detail = warden.watch(begun)
     finally:
         left = warden.kill(30.0)
+    while warden.printed >= 0 and warden.copy_output():
+        pass
     if left:
         detail = "; ".join(filter(None, [detail, f"{left} of its processes resist being killed"]))
     elapsed, used, allowed = time.monotonic() - begun, warden.cpu_seconds(), settings["cpu_seconds"]
     if status == "completed" and allowed is not None and used > allowed:
         # Whether a sample came in time must not decide about a verdict.
         status, detail = "timed_out", f"used {used:.1f} CPU seconds, allowed {allowed:.1f}"
+    if status == "completed" and (found := warden.disk_breach(elapsed)):
+        status, detail = found
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (
         1024 if sys.platform == "linux" else 1
     )

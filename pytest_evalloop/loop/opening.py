@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_evalloop.candidate.sandbox import probe
 from pytest_evalloop.candidate.training import Trainer, prepare
 from pytest_evalloop.loop.engine import SEED, Engine
 from pytest_evalloop.loop.grading import Suite, collect
@@ -85,30 +86,59 @@ def open_loop(
     workspace = Workspace.open(settings.root)
     home = Home.open(settings.root)
     mutators = _mutators(settings, factories)
+    _check_sandbox(settings, mutators, say)
     with contextlib.ExitStack() as stack:
         stack.enter_context(home.lock(name))
         ledger = stack.enter_context(Ledger.open(home.ledger))
         workspace.prune(name)
         run = _run(name, settings, workspace, ledger, say)
-        files = workspace.files(run.snapshot)
-        check(settings, files)
-        tree = stack.enter_context(workspace.worktree(f"loop-{os.getpid()}-trusted", run.snapshot))
+        suite, vault = stack.enter_context(_trusted(settings, inipath, workspace, name, run.snapshot))
+        record = Record.begin(run, home, ledger, workspace)
+        record.reconcile()
+        trainer = Trainer(settings, Artifacts(home.artifacts))
+        workshop = Workshop(settings, name, home, workspace, trainer, suite)
+        inspector = Inspector(settings, workspace, suite.tree)
+        yield Opened(name, home.results, record, settings, workshop, inspector, mutators, vault)
+
+
+@contextlib.contextmanager
+def open_canary(
+    settings: Settings, inipath: Path | None, say: Callable[[str], None]
+) -> Iterator[tuple[Workshop, Candidate]]:
+    """Yield a workshop for the working tree as it stands, and that tree as a baseline; no run is begun.
+
+    Raises what `open_loop` raises.
+    """
+    name = "canary"
+    workspace = Workspace.open(settings.root)
+    home = Home.open(settings.root)
+    _check_sandbox(settings, {}, say)
+    workspace.prune()
+    head, snapshot = workspace.snapshot()
+    with _trusted(settings, inipath, workspace, name, snapshot) as (suite, _):
+        trainer = Trainer(settings, Artifacts(home.artifacts))
+        baseline = Candidate(name, 0, head, snapshot, "baseline", "the working tree")
+        yield Workshop(settings, name, home, workspace, trainer, suite), baseline
+
+
+@contextlib.contextmanager
+def _trusted(
+    settings: Settings, inipath: Path | None, workspace: Workspace, name: str, snapshot: str
+) -> Iterator[tuple[Suite, bool]]:
+    """Yield the suite in a checkout of the snapshot, its data prepared, and whether there is a vault."""
+    check(settings, workspace.files(snapshot))
+    with workspace.worktree(f"loop-{os.getpid()}-trusted", snapshot) as tree:
         problems = mutable_imports(tree, eval_files(tree, settings.evals), settings.mutable)
         if problems:
             raise SettingsError("\n".join(problems))
-        logs = home.path / "logs"
+        logs = workspace.home.path / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         prepared = prepare(settings, tree, logs / "prepare.log")
         if prepared is not None and prepared.status is not Status.COMPLETED:
             raise SettingsError(prepare_failed(settings, prepared.detail, logs / "prepare.log"))
         suite = Suite(tree, _inifile(settings.root, inipath), settings.evals, settings.workers)
-        collected = _check_suite(settings, suite, run, home)
-        record = Record.begin(run, home, ledger, workspace)
-        record.reconcile()
-        trainer = Trainer(settings, Artifacts(home.artifacts))
-        workshop = Workshop(settings, name, home, workspace, trainer, suite)
-        inspector = Inspector(settings, workspace, tree)
-        yield Opened(name, home.results, record, settings, workshop, inspector, mutators, collected.vault)
+        collected = _check_suite(settings, suite, name, snapshot, workspace.home)
+        yield replace(suite, faults=collected.faults), collected.vault
 
 
 def _run(
@@ -144,20 +174,35 @@ def _mutators(settings: Settings, factories: Mapping[str, MutatorFactory]) -> di
     return {name: factories[name](settings) for name in settings.mutators}
 
 
+def _check_sandbox(settings: Settings, mutators: Mapping[str, Mutator], say: Callable[[str], None]) -> None:
+    """Say where candidates run; raise `SettingsError` for untrusted ones that nothing would keep in."""
+    mode = probe(settings.sandbox).mode
+    if not mode.warning:
+        say(f"evalloop: candidates run in a sandbox ({mode})")
+        return
+    writers = [name for name, mutator in mutators.items() if getattr(mutator, "writes_code", True)]
+    if writers and not settings.unsafe:
+        raise SettingsError(
+            f"The mutator {writers[0]!r} writes code of its own, and no sandbox would keep it in. {mode.warning} "
+            "Or run it all the same with --evalloop-unsafe."
+        )
+    say(f"evalloop: WARNING: {mode.warning}")
+
+
 def _inifile(root: Path, inipath: Path | None) -> Path | None:
     if inipath is None or root not in inipath.parents:
         return None
     return inipath.relative_to(root)
 
 
-def _check_suite(settings: Settings, suite: Suite, run: Run, home: Home) -> Collected:
+def _check_suite(settings: Settings, suite: Suite, name: str, snapshot: str, home: Home) -> Collected:
     """Return what the suite holds.
 
     Raises `SettingsError` when it cannot be collected, `CannotGate` when it could not judge.
     """
-    folder = home.candidate(run.name, 0) / "collect"
+    folder = home.candidate(name, 0) / "collect"
     assignment = Assignment(
-        str(settings.root), str(suite.tree), "", str(folder), f"{run.name}/0", run.snapshot, settings.mutable
+        str(settings.root), str(suite.tree), "", str(folder), f"{name}/0", snapshot, settings.mutable
     )
     collected, why = collect(suite, assignment, seconds=_COLLECT_SECONDS)
     places = ", ".join(settings.evals)

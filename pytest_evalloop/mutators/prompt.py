@@ -54,6 +54,8 @@ class Edit:
 class PromptMutator:
     """Edits lines of the primer, or puts passages of the training documents into it."""
 
+    writes_code = False
+
     def propose(self, brief: Brief) -> Proposal:
         """Write a primer that was not measured before, of at most `LIMIT` bytes unless it was longer already.
 

@@ -33,6 +33,8 @@ Evidence: TypeAlias = Sequence[tuple[Mapping[str, Value], float | None]]
 class SearchMutator:
     """Changes values of the search space, guided by Optuna's TPE over the candidates so far."""
 
+    writes_code = False
+
     def propose(self, brief: Brief) -> Proposal:
         """Set one to three parameters to values that no candidate had together before.
 

@@ -17,6 +17,9 @@ from pytest_evalloop.store.home import StoreError, disk, remove_tree, sync_direc
 from pytest_evalloop.store.owner import Owner
 from pytest_evalloop.store.scope import matches
 
+_DEEPEST = 64
+_LONGEST = 3000  # bytes of a path; with a file's name below it, what the system takes at most
+
 
 class ArtifactsError(StoreError):
     """What a train command left cannot be kept; the message names it and says what to do."""
@@ -207,13 +210,17 @@ def _check_link(artifacts: Path, path: Path) -> None:
         )
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield all below a folder and then itself, following no link."""
+def _walk(folder: Path, depth: int = 0) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield all below a folder and then itself, following no link; raises ArtifactsError if it is too deep."""
+    if depth > _DEEPEST or len(os.fsencode(folder)) > _LONGEST:
+        raise ArtifactsError(
+            f"The train command nested folders more than {_DEEPEST} deep, or under too long a name. Keep them flat."
+        )
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
-                yield from _walk(Path(entry.path))
+                yield from _walk(Path(entry.path), depth + 1)
             else:
                 yield Path(entry.path), status
     yield folder, folder.lstat()

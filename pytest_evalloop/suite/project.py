@@ -13,6 +13,7 @@ import pytest
 
 from pytest_evalloop.candidate.client import Client, connect
 from pytest_evalloop.candidate.process import Limits
+from pytest_evalloop.candidate.sandbox import for_candidates
 from pytest_evalloop.candidate.training import Trainer, cap, memory_limit, prepare
 from pytest_evalloop.records import Status, Training
 from pytest_evalloop.settings import Settings, SettingsError, read, require
@@ -71,18 +72,24 @@ def assigned(settings: Settings, say: Callable[[str], None]) -> Iterator[Assignm
 @contextlib.contextmanager
 def open_client(settings: Settings, assignment: Assignment, host: str) -> Iterator[Client]:
     """Yield a client of a fresh process of the candidate; raises `CandidateError` when it cannot be loaded."""
-    primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
     with connect(
         tree=Path(assignment.tree),
         artifacts=Path(assignment.artifacts),
         load=settings.load,
-        primer=primer.read_bytes() if primer is not None and primer.is_file() else b"",
+        primer=read_primer(settings, assignment),
         log=log_file(assignment, host),
         limits=Limits(memory_bytes=memory_limit(settings)),
         answer_seconds=settings.grade_seconds,
         identity=(assignment.id, assignment.commit),
+        sandbox=for_candidates(settings),
     ) as client:
         yield client
+
+
+def read_primer(settings: Settings, assignment: Assignment) -> bytes:
+    """Return the primer in the candidate's tree, empty where there is none."""
+    primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
+    return primer.read_bytes() if primer is not None and primer.is_file() else b""
 
 
 def prepared_root(settings: Settings) -> Path:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from pytest_evalloop.candidate import process
-from tests.conftest import Project
+from tests.conftest import Project, make_project
 
 
-@pytest.fixture
-def finished(project: Project) -> tuple[Project, str]:
-    """The project after a loop of four candidates, with the loop's output."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project after a loop of four candidates, with the loop's output; tests go on with it in their order."""
+    project = make_project(tmp_path_factory.mktemp("finished"))
     status, output = project.loop("--evalloop-candidates", "4", "-v", "--junitxml", "../junit.xml")
     assert status == 0, output
     return project, output
@@ -85,29 +86,21 @@ def test_grading_the_incumbents_tree_gives_the_bpb_of_the_ledger(finished: tuple
     assert "training the working tree" not in output
 
 
-def test_the_same_command_again_is_done_and_more_candidates_go_on(
+def test_the_same_command_is_done_and_more_candidates_go_on_from_the_snapshot(
     finished: tuple[Project, str],
 ) -> None:
     project, _ = finished
     status, output = project.loop("--evalloop-candidates", "4")
     assert status == 0
     assert "4 candidates were tried" in output
-    status, output = project.loop("--evalloop-candidates", "5")
-    assert status == 0
-    assert "going on with run main: 4 candidates are decided" in output
-    assert len(project.results()) == 6
-
-
-def test_a_changed_tree_is_pointed_out_and_the_run_goes_on_from_its_snapshot(
-    finished: tuple[Project, str],
-) -> None:
-    project, _ = finished
     project.replace(
         "model/config.py", "strength: Literal[1, 4, 16, 64] = 64", "strength: Literal[1, 4, 16, 64] = 1"
     )
     status, output = project.loop("--evalloop-candidates", "5")
     assert status == 0
+    assert "going on with run main: 4 candidates are decided" in output
     assert "the working tree has changed since run main began" in output
+    assert len(project.results()) == 6
 
 
 def test_uncommitted_and_untracked_files_are_part_of_the_baseline(project: Project) -> None:

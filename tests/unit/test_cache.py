@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_evalloop.records import Status, Training
-from pytest_evalloop.store.cache import Artifacts, training_key
+from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.owner import Owner
 
@@ -266,3 +266,24 @@ def test_run_names_are_checked(tmp_path: Path, name: str) -> None:
         pass
     with pytest.raises(StoreError, match="cannot name a run"):
         home.candidate(name, 1)
+
+
+def deep(folder: Path, levels: int) -> None:
+    """Nest folders as deep as no path can name."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def test_folders_deeper_than_python_follows_are_refused_and_removed(tmp_path: Path) -> None:
+    cache = Artifacts(tmp_path / "artifacts")
+    artifacts = cache.claim("a" * 64)
+    deep(artifacts, 3000)
+    with pytest.raises(ArtifactsError, match="nested folders more than 64 deep"):
+        cache.commit("a" * 64, artifacts, TRAINING)
+    cache.discard(artifacts)
+    assert not artifacts.parent.exists()

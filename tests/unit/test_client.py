@@ -440,10 +440,27 @@ def test_a_candidate_that_never_answers_is_ended_with_all_it_started(start: Conn
             return Slow()
     """
     with start(code) as client:
-        client._sock.settimeout(0.5)
+        client._answer_seconds = 0.5
         with pytest.raises(CandidateError, match="the candidate did not answer encode in time"):
             client.encode(b"a")
         assert alive(tmp_path) == []
+
+
+def test_a_candidate_that_drips_is_as_late_as_one_that_is_silent(start: Connect) -> None:
+    code = """
+        class Dripping(Model):
+            def encode(self, text):
+                wire = socket.socket(fileno=next(wires()))
+                for _ in range(600):
+                    wire.send(b"\\1")
+                    time.sleep(0.1)
+        def load(artifacts):
+            return Dripping()
+    """
+    with start(code) as client:
+        client._answer_seconds = 0.5
+        with pytest.raises(CandidateError, match="the candidate did not answer encode in time"):
+            client.encode(b"a")
 
 
 def test_a_candidate_over_its_memory_is_ended_and_says_so(start: Connect) -> None:
