@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_evalloop.loop import canary
 from pytest_evalloop.loop.acceptance import (
     Measurement,
     confirm,
@@ -127,9 +128,11 @@ class Engine:
                 f"The baseline does not pass its own evals, so no candidate can be judged by them:\n{listed}\n"
                 f"{grade.detail}".rstrip()
             )
-        decision = Decision(Verdict.ACCEPTED, "the baseline passes its evals")
-        self._decide(baseline, training, grade, decision, time.monotonic() - started)
+        seconds = time.monotonic() - started
         self._limit(baseline)
+        canary.check(self._workshop, baseline, training, grade, self._observer)
+        decision = Decision(Verdict.ACCEPTED, "the baseline passes its evals")
+        self._decide(baseline, training, grade, decision, seconds)
 
     def _limit(self, baseline: Candidate) -> None:
         """Cap all that follows by what the baseline's first training and grading used."""

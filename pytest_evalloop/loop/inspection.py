@@ -42,10 +42,8 @@ class Inspector:
         }
         size = sum(len(new) for _, new in texts.values())
         if size > _MOST:
-            return (
-                f"too large: the changed files hold {size / 1e6:.0f} MB, and hidden text is sought in at most "
-                f"{_MOST / 1e6:.0f} MB",
-            )
+            held, most = f"{size / 1e6:.0f} MB", f"{_MOST / 1e6:.0f} MB"
+            return (f"too large: the changed files hold {held}, and hidden text is sought in at most {most}",)
         carried = self._guard.problems(texts, self._files(parent))
         return tuple(f"contamination: {sentence}" for sentence in carried)
 
