@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from evals.faults import Careless
 from evals.script import PROMPT, SIZE, Check, FalseAlarms, Sample, Scene, words
 from model.corpus import read_documents
-from pytest_evalloop import Document
+from pytest_evalloop import Document, Fault
+
+
+def pytest_evalloop_faults() -> dict[str, Fault]:
+    """Plant a careless copyist, to see that the checks of the layout can fail."""
+    return {"careless": lambda materials: Careless(materials.training_text)}
+
+
+@pytest.fixture(scope="session")
+def human_documents(val_documents: list[Document]) -> list[Document]:
+    """Scenes by Shakespeare under the heading of the samples, their own left out: what he wrote after it.
+
+    A heading may run on over several paragraphs; it ends where a direction or a speech begins.
+    """
+    bodies = [
+        (scene.id, re.search(rb"^[_*].*", scene.text, re.DOTALL | re.MULTILINE)) for scene in val_documents
+    ]
+    return [Document(identity, PROMPT + body[0]) for identity, body in bodies if body is not None]
 
 
 @pytest.fixture(scope="session")

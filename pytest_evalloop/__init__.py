@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_evalloop.protocols import LanguageModel, Mutator, MutatorError, Responder
+    from pytest_evalloop.protocols import Fault, LanguageModel, Materials, Mutator, MutatorError, Responder
     from pytest_evalloop.records import Brief, Document, Proposal, Trace
 
 __all__ = [
     "Brief",
     "Document",
+    "Fault",
     "LanguageModel",
+    "Materials",
     "Mutator",
     "MutatorError",
     "Proposal",

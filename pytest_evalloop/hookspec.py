@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_evalloop.protocols import MutatorFactory
+    from pytest_evalloop.protocols import Fault, MutatorFactory
 
 
 @pytest.hookspec
@@ -27,4 +27,28 @@ def pytest_evalloop_mutators() -> Mapping[str, MutatorFactory]:  # type: ignore[
             return {"comment": lambda settings: Comment()}
 
     A name that two plugins give, or that is built in, is a usage error.
+    """
+
+
+@pytest.hookspec
+def pytest_evalloop_faults() -> Mapping[str, Fault]:  # type: ignore[empty-body]
+    r"""Return faults that the canary plants, beside its own, to see whether the eval suite notices them.
+
+    A fault is called with the materials at hand and returns a language model, which is graded in the
+    candidate's place. In a `conftest.py` of the eval suite::
+
+        class Shouting:
+            def __init__(self, model):
+                self.token_bytes, self.encode = model.token_bytes, model.encode
+                self.nll, self.logits = model.nll, model.logits
+                self.write = model.generate
+
+            def generate(self, prompt, *, max_bytes, seed, temperature):
+                return self.write(prompt, max_bytes=max_bytes, seed=seed, temperature=temperature).upper()
+
+        def pytest_evalloop_faults():
+            return {"shouting": lambda materials: Shouting(materials.baseline())}
+
+    A name has lower-case letters, digits and hyphens. One that two plugins give, or that is built in, is a
+    usage error.
     """

@@ -67,8 +67,9 @@ _SWITCHES = (
     ("unsafe", "run candidates that an agent wrote also where no sandbox works"),
 )
 _MARKER = (
-    "failure_mode(id, title, severity=None, traces=(), tolerate=0.0): names the failure mode that a test checks; "
-    "all cases of one id form one rate, which passes if its upper 95 % bound is at most tolerate"
+    "failure_mode(id, title, severity=None, traces=(), tolerate=0.0, false_alarms=0.05): names the failure mode that "
+    "a test checks; all cases of one id form one rate, which passes if its upper 95 % bound is at most tolerate; "
+    "a mode that fails more than a share of false_alarms of human texts cannot gate"
 )
 
 
@@ -96,6 +97,11 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the loop's controller under `--evalloop`, and what eval authors use otherwise."""
     config.addinivalue_line("markers", _MARKER)
+    if config.getoption("evalloop_canary") and not hasattr(config, "workerinput"):
+        from pytest_evalloop.shell.canary import CanarySession
+
+        config.pluginmanager.register(CanarySession.from_config(config, *_values(config)), "evalloop-canary")
+        return
     if config.getoption("evalloop") and not hasattr(config, "workerinput"):
         from pytest_evalloop.shell.controller import Controller
 

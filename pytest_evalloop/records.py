@@ -107,7 +107,9 @@ class CaseOutcome:
 class Rate:
     """How often a failure mode occurred in one grading, and what its bound says.
 
-    `upper` is the one-sided upper confidence bound of the failure rate.
+    `upper` is the one-sided upper confidence bound of the failure rate. `tests` are the node ids of its tests
+    without parameters, `generates` tells whether they look at what was written. On human text a failure is a
+    false alarm, of which a share of `false_alarms` is allowed.
     """
 
     id: str
@@ -117,6 +119,9 @@ class Rate:
     upper: float
     tolerate: float
     passed: bool
+    false_alarms: float = 0.05
+    generates: bool = False
+    tests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,13 @@ from pytest_evalloop.suite.outcomes import (
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The trusted suite: its checkout, the ini file in it, the eval folders, and xdist's `-n` if any."""
+    """The trusted suite: its checkout, the ini file in it, the eval folders, xdist's `-n` if any, its faults."""
 
     tree: Path
     inifile: Path | None
     evals: tuple[str, ...]
     workers: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 def collect(suite: Suite, assignment: Assignment, *, seconds: float) -> tuple[Collected | None, str]:

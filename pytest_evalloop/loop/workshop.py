@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
-from pytest_evalloop.candidate.training import Progress, RunningTraining, Trainer, cap
+import msgspec
+
+from pytest_evalloop.candidate.training import (
+    Progress,
+    RunningTraining,
+    Trainer,
+    cap,
+    environment_fingerprint,
+)
 from pytest_evalloop.loop.grading import Suite, grade
-from pytest_evalloop.records import Candidate, Grade, Training
+from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
 from pytest_evalloop.settings import Settings
+from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home
 from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
@@ -84,6 +96,20 @@ class Workshop:
                 done[seed] = training.wait(tick)
         return [done[seed] for seed in seeds]
 
+    def train_least(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> Training:
+        """Train a candidate for the smallest budget there is, one step or one of another unit."""
+        least = replace(self._settings, budget=Budget(1.0, self._settings.budget.unit))
+        trainer = Trainer(least, Artifacts(self._home.artifacts))
+        key = trainer.key(self._workspace.files(candidate.commit), seed)
+        if (found := trainer.find(key)) is not None:
+            return found
+        log = self.folder(candidate.number) / "train-least.log"
+        with (
+            self._workspace.worktree(_worktree(candidate.number, "least"), candidate.commit) as tree,
+            trainer.start(tree, key, seed, log, self._cap) as running,
+        ):
+            return running.wait(lambda _: tick())
+
     def grade(
         self,
         candidate: Candidate,
@@ -92,27 +118,54 @@ class Workshop:
         objective_only: bool = False,
         split: str = "val",
         positions: int | None = None,
+        stand_in: str = "",
+        scores: Sequence[DocumentScore] = (),
         tick: Callable[[], None] | None = None,
     ) -> Grade:
         """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process.
 
-        `split` (val or vault) is what is scored, `positions` how many of its positions are audited.
+        `split` (val or vault) is what is scored, `positions` how many of its positions are audited. A
+        `stand_in` answers in the candidate's place; those are graded side by side, so each without workers.
+        `scores` is what these artifacts are known to cost, so that a stand-in with the same costs is not scored.
         """
-        name = _worktree(candidate.number, "grade")
+        name = _worktree(candidate.number, f"grade-{stand_in}" if stand_in else "grade")
+        logs = self.folder(candidate.number) / (
+            f"canary-{stand_in}" if stand_in else f"grade-seed-{training.seed}"
+        )
+        known = logs / "scores.json"
+        if scores:
+            logs.mkdir(exist_ok=True)
+            known.write_bytes(msgspec.json.encode(scores))
+        suite = replace(self._suite, workers=None) if stand_in else self._suite
         with self._workspace.worktree(name, candidate.commit) as tree:
             assignment = Assignment(
                 root=str(self._settings.root),
                 tree=str(tree),
                 artifacts=training.artifacts,
-                logs=str(self.folder(candidate.number) / f"grade-seed-{training.seed}"),
+                logs=str(logs),
                 id=f"{self._run}/{candidate.number}",
                 commit=candidate.commit,
                 mutable=self._settings.mutable,
                 objective_only=objective_only,
                 split=split,
                 positions=positions,
+                stand_in=stand_in,
+                scores=str(known) if scores else "",
             )
-            return grade(self._suite, assignment, seconds=self._grade_seconds, tick=tick)
+            return grade(suite, assignment, seconds=self._grade_seconds, tick=tick)
+
+    def faults(self) -> tuple[str, ...]:
+        """Return the names of the faults that the suite can plant."""
+        return self._suite.faults
+
+    def canary(self, candidate: Candidate, training: Training) -> Path:
+        """Return where the canary of this very content is kept: of the tree, the data and the settings."""
+        settings = self._settings
+        hidden = [environment_fingerprint(settings.root / path)["data"] for path in settings.hidden]
+        told = [settings.evals, settings.load, settings.data, settings.prompt]
+        content = (self._workspace.tree(candidate.commit), training.key, hidden, told, self._suite.faults)
+        key = hashlib.sha256(repr((version("pytest-evalloop"), *content)).encode()).hexdigest()
+        return self._home.path / "canary" / f"{key}.json"
 
     def seal(self, candidate: Candidate, graded: Grade) -> str:
         """Return the commit, with trailers, under which an accepted candidate enters the run's branch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.protocols import MutatorFactory
 from pytest_evalloop.records import Candidate, Verdict
 from pytest_evalloop.report.summary import costs, gain, table
-from pytest_evalloop.settings import Settings, SettingsError, read
+from pytest_evalloop.settings import Settings
+from pytest_evalloop.shell.session import read_settings, say, usage_errors
 from pytest_evalloop.shell.terminal import LiveLine, PlainLines
-from pytest_evalloop.store.home import StoreError
 
 
 class Controller:
@@ -36,16 +36,7 @@ class Controller:
         cls, config: pytest.Config, flags: Mapping[str, object], ini: Mapping[str, object]
     ) -> Controller:
         """Read the settings; raises `pytest.UsageError` for a value or a flag that cannot be used."""
-        if config.getoption("usepdb", default=False):
-            raise pytest.UsageError(
-                "--pdb cannot debug a loop: candidates run in other processes. Leave it out."
-            )
-        workers = _take_over_xdist(config)
-        try:
-            settings = read({**flags, "workers": workers}, ini, config.rootpath)
-        except SettingsError as error:
-            raise pytest.UsageError(str(error)) from None
-        return cls(config, settings)
+        return cls(config, read_settings(config, flags, ini))
 
     def pytest_report_header(self) -> list[str]:
         """Say what this loop will do, and when it will stop."""
@@ -66,7 +57,7 @@ class Controller:
         session.items = []
         session.testscollected = 1
         try:
-            with _usage_errors():
+            with usage_errors():
                 self._opened = self._stack.enter_context(
                     open_loop(self._settings, self._config.inipath, self._factories(), self._say)
                 )
@@ -83,7 +74,7 @@ class Controller:
             return True
         observer = self._observer(opened)
         try:
-            with observer.live(), _usage_errors():
+            with observer.live(), usage_errors():
                 self._reason = opened.engine(observer).run().reason
         except CannotGate as error:
             self._fail(session, str(error))
@@ -158,11 +149,7 @@ class Controller:
         return max(0.0, min(estimates)) if estimates else None
 
     def _say(self, text: str) -> None:
-        terminal = self._config.pluginmanager.getplugin("terminalreporter")
-        if terminal is not None:
-            terminal.ensure_newline()
-            terminal.write_line(text)
-            terminal.flush()
+        say(self._config, text)
 
     def _report(self, candidate: Candidate) -> None:
         """Yield one test report a candidate, so that junitxml and the last line count verdicts."""
@@ -189,22 +176,3 @@ class Controller:
         report = pytest.TestReport(nodeid, ("evalloop", 0, "baseline"), {}, "failed", message, "call")
         self._config.hook.pytest_runtest_logreport(report=report)
         session.testsfailed = 1
-
-
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    try:
-        yield
-    except (SettingsError, StoreError) as error:
-        raise pytest.UsageError(str(error)) from None
-
-
-def _take_over_xdist(config: pytest.Config) -> str | None:
-    """Keep xdist out of the controller and return what `-n` asked for, for the eval processes."""
-    workers = getattr(config.option, "numprocesses", None)
-    if not workers:
-        return None
-    config.option.numprocesses = None
-    config.option.dist = "no"
-    config.option.tx = []
-    return str(workers)

@@ -18,7 +18,8 @@ class Assignment:
     `root` is the user's project, `tree` the candidate's own, `mutable` the globs that evals may not
     import from. With `objective_only`, only the tests that use the objective run. `split` names the documents
     that are scored, `val` or `vault`; `positions` is how many of them are audited, None for the setting;
-    `stand_in` is the planted fault, or the human text, that is graded in the candidate's place.
+    `stand_in` is the planted fault, or the human text, that is graded in the candidate's place; `scores` is a
+    file with what the documents cost the candidate, so that a stand-in with the same costs is not asked again.
     """
 
     root: str
@@ -32,6 +33,7 @@ class Assignment:
     split: str = "val"
     positions: int | None = None
     stand_in: str = ""
+    scores: str = ""
 
 
 def to_environment(assignment: Assignment, outcomes: int) -> dict[str, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pytest_evalloop.candidate import audit
 from pytest_evalloop.candidate.client import Client
@@ -15,52 +16,79 @@ from pytest_evalloop.candidate.scoring import score
 from pytest_evalloop.candidate.training import accelerators
 from pytest_evalloop.metric.audit import Surprise
 from pytest_evalloop.metric.bpb import BitsPerByte
+from pytest_evalloop.protocols import Fault
 from pytest_evalloop.records import Audit, Document
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.assignment import Assignment
 from pytest_evalloop.suite.project import open_client
+from pytest_evalloop.suite.stand_in import Documents, StandIn, open_stand_in
 
 Blind = Callable[[], Client]
 """Returns the process that has seen no document, once it is loaded; raises `CandidateError` if it cannot be."""
+Subject: TypeAlias = Client | StandIn
+"""What is examined: a candidate behind its wall, or what stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The objective, a digest of the documents it was measured on, and what its audit found."""
+    """The objective, a digest of the documents it was measured on, and what its audit found.
+
+    A stand-in is not audited: whether the suite notices it is the question.
+    """
 
     bpb: BitsPerByte
     documents: str
-    audit: Audit
+    audit: Audit | None
 
 
 class Examiner:
-    """Asks one candidate on behalf of a session; keeps what `generate` wrote, to audit it at the end."""
+    """Asks one candidate on behalf of a session; keeps what `generate` wrote, to audit it at the end.
 
-    def __init__(self, settings: Settings, assignment: Assignment) -> None:
+    A stand-in that is assigned, one of `faults` or human text, answers in the candidate's place.
+    """
+
+    def __init__(self, settings: Settings, assignment: Assignment, faults: Mapping[str, Fault]) -> None:
         self.assignment = assignment
         self._settings = settings
+        self._faults = faults
         self._samples: list[audit.Sample] = []
         self._chance = random.SystemRandom()  # no candidate can guess what will be audited
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Client]:
-        """Yield the process that encodes, scores and writes; raises `CandidateError` when it cannot be loaded."""
-        with open_client(self._settings, self.assignment, "host") as client:
-            yield client
+    def open(self, human: Documents) -> Iterator[Subject]:
+        """Yield what encodes, scores and writes; raises `CandidateError` when it cannot be loaded.
+
+        `human` asks for the documents of the control, should that be what is assigned.
+        """
+        opening: contextlib.AbstractContextManager[Subject] = (
+            open_stand_in(self._settings, self.assignment, self._faults, human)
+            if self.assignment.stand_in
+            else open_client(self._settings, self.assignment, "host")
+        )
+        with opening as subject:
+            yield subject
 
     @contextlib.contextmanager
-    def open_blind(self) -> Iterator[Blind]:
-        """Start the process for the audit while others work, and yield how to get at it."""
+    def open_blind(self) -> Iterator[Blind | None]:
+        """Start the process for the audit while others work, and yield how to get at it; None for a stand-in."""
+        if self.assignment.stand_in:
+            yield None
+            return
         with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
             opening = open_client(self._settings, self.assignment, "blind")
             yield pool.submit(stack.enter_context, opening).result
 
-    def measure(self, model: Client, blind: Blind, documents: Sequence[Document]) -> Measured:
-        """Return the exact bits per byte of `documents`, audited.
+    def measure(self, model: Subject, blind: Blind | None, documents: Sequence[Document]) -> Measured:
+        """Return the exact bits per byte of `documents`, audited by `blind`.
 
         Raises `ScoringError`, `AuditError` or `CandidateError` when the candidate's numbers cannot be trusted.
         """
+        known = model.known_score(documents) if isinstance(model, StandIn) else None
+        if known is not None:
+            return Measured(known, digest(documents), None)
         scored = score(model, documents, primer=model.primer_tokens)
+        if blind is None:
+            return Measured(scored.bpb, digest(documents), None)
         audit.audit_encoding(scored, model, documents, self._chance)
         positions = self.assignment.positions or self._settings.audit
         found = audit.audit_score(
@@ -75,7 +103,7 @@ class Examiner:
 
     def generate(
         self,
-        model: Client,
+        model: Subject,
         prompt: bytes,
         *,
         max_bytes: int = 256,
@@ -87,15 +115,15 @@ class Examiner:
         self._samples.append(audit.Sample(prompt, output, max_bytes, seed, temperature))
         return output
 
-    def audit_samples(self, model: Client, blind: Blind) -> Surprise | None:
+    def audit_samples(self, model: Subject, blind: Blind | None) -> Surprise | None:
         """Return how much all samples so far surprise the candidate; raises `AuditError` when too much."""
-        if not self._samples:
+        if blind is None or not self._samples:
             return None
         return audit.audit_samples(
             self._samples,
             model,
             blind(),
-            primer=model.primer_tokens,
+            primer=model.primer,
             positions=self._settings.audit,
             chance=self._chance,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pytest_evalloop.records import Rate
 
 CONFIDENCE = 0.95
+FALSE_ALARMS = 0.05
+"""The share of human texts on which a check may fail unless its marker says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class FailureMode:
     severity: str | None
     traces: tuple[str, ...]
     tolerate: float
+    false_alarms: float = FALSE_ALARMS
 
 
 class MarkerError(ValueError):
@@ -31,28 +34,36 @@ class MarkerError(ValueError):
 
 
 def from_marker(mark: pytest.Mark) -> FailureMode:
-    """Read a marker; raises `MarkerError` when id, title or tolerate make no sense."""
+    """Read a marker; raises `MarkerError` when a value of it makes no sense."""
     values = {**dict(zip(("id", "title"), mark.args, strict=False)), **mark.kwargs}
-    unknown = set(values) - {"id", "title", "severity", "traces", "tolerate"}
+    unknown = set(values) - {"id", "title", "severity", "traces", "tolerate", "false_alarms"}
     if len(mark.args) > 2 or unknown:
         raise MarkerError(
-            "failure_mode takes an id and a title, then severity=, traces= and tolerate= by name"
+            "failure_mode takes an id and a title, then severity=, traces=, tolerate= and false_alarms= by name"
             + (f"; it does not know {', '.join(sorted(unknown))}" if unknown else "")
         )
     identity, title = values.get("id"), values.get("title")
     if not (isinstance(identity, str) and identity and isinstance(title, str) and title):
         raise MarkerError('failure_mode needs an id and a title, such as ("FM-01", "speeches never end")')
-    tolerate = values.get("tolerate", 0.0)
-    if isinstance(tolerate, bool) or not isinstance(tolerate, (int, float)) or not 0.0 <= tolerate < 1.0:
-        raise MarkerError(f"tolerate is {tolerate!r}; it is a rate of failures, at least 0 and below 1")
+    tolerate = _share(values.get("tolerate", 0.0), "tolerate", "failures")
+    false_alarms = _share(values.get("false_alarms", FALSE_ALARMS), "false_alarms", "failures on human text")
     severity, traces = values.get("severity"), values.get("traces", ())
     if not isinstance(traces, (list, tuple)):
         raise MarkerError(f"traces is {traces!r}; it is a list of trace ids")
     ids = tuple(str(trace) for trace in traces)
-    return FailureMode(identity, title, None if severity is None else str(severity), ids, float(tolerate))
+    level = None if severity is None else str(severity)
+    return FailureMode(identity, title, level, ids, tolerate, false_alarms)
 
 
-def rate(mode: FailureMode, failed: Iterable[bool]) -> Rate:
+def _share(value: object, name: str, of: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+        raise MarkerError(f"{name} is {value!r}; it is a rate of {of}, at least 0 and below 1")
+    return float(value)
+
+
+def rate(
+    mode: FailureMode, failed: Iterable[bool], *, tests: Collection[str] = (), generates: bool = False
+) -> Rate:
     """Judge one mode over all its cases.
 
     With `tolerate` 0 every case has to pass. Otherwise the one-sided 95 % upper bound of the failure
@@ -65,7 +76,24 @@ def rate(mode: FailureMode, failed: Iterable[bool]) -> Rate:
     failures = sum(results)
     upper = upper_bound(failures, len(results), CONFIDENCE) if results else 1.0
     passed = bool(results) and (upper <= mode.tolerate if mode.tolerate > 0 else failures == 0)
-    return Rate(mode.id, mode.title, failures, len(results), upper, mode.tolerate, passed)
+    return Rate(
+        mode.id,
+        mode.title,
+        failures,
+        len(results),
+        upper,
+        mode.tolerate,
+        passed,
+        mode.false_alarms,
+        generates,
+        tuple(tests),
+    )
+
+
+def base(nodeid: str) -> str:
+    """Return the node id of a test without its parameters."""
+    file, colons, name = nodeid.partition("::")
+    return file + colons + name.partition("[")[0]
 
 
 def cases_needed(tolerate: float) -> int:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_evalloop.candidate.client import Client
     from pytest_evalloop.metric.bpb import BitsPerByte
     from pytest_evalloop.records import Document
-    from pytest_evalloop.suite.examiner import Blind, Examiner
+    from pytest_evalloop.suite.examiner import Blind, Examiner, Subject
     from pytest_evalloop.suite.session import SuiteSession
 
 
@@ -49,30 +48,41 @@ def vault_documents() -> list[Document]:
 
 
 @pytest.fixture(scope="session")
+def human_documents(val_documents: list[Document]) -> list[Document]:
+    """What people wrote, on which no check should fail; a project may override this fixture."""
+    return val_documents
+
+
+@pytest.fixture(scope="session")
 def _evalloop_examiner(pytestconfig: pytest.Config, evalloop_root: Path) -> Iterator[Examiner]:  # noqa: ARG001 - data first
     with _suite(pytestconfig).examiner() as examiner:
         yield examiner
 
 
 @pytest.fixture(scope="session")
-def _evalloop_blind(_evalloop_examiner: Examiner) -> Iterator[Blind]:
+def _evalloop_blind(_evalloop_examiner: Examiner) -> Iterator[Blind | None]:
     with _evalloop_examiner.open_blind() as blind:
         yield blind
 
 
 @pytest.fixture(scope="session")
-def candidate(pytestconfig: pytest.Config, _evalloop_examiner: Examiner) -> Iterator[Client]:
+def candidate(request: pytest.FixtureRequest, _evalloop_examiner: Examiner) -> Iterator[Subject]:
     """The candidate, behind the wall: `encode`, `nll`, `logits`, `generate`, `id` and `commit`."""
-    with _suite(pytestconfig).connect(_evalloop_examiner) as client:
-        yield client
+
+    def human() -> list[Document]:
+        documents: list[Document] = request.getfixturevalue("human_documents")
+        return documents
+
+    with _suite(request.config).connect(_evalloop_examiner, human) as subject:
+        yield subject
 
 
 @pytest.fixture(scope="session")
 def val_bpb(
     request: pytest.FixtureRequest,
     _evalloop_examiner: Examiner,
-    _evalloop_blind: Blind,  # before the candidate, so that both load at the same time
-    candidate: Client,
+    _evalloop_blind: Blind | None,  # before the candidate, so that both load at the same time
+    candidate: Subject,
 ) -> BitsPerByte:
     """Exact bits per byte over `val_documents`, a float with `.per_document`; using it makes it the objective.
 
@@ -89,8 +99,8 @@ def val_bpb(
 def generate(
     pytestconfig: pytest.Config,
     _evalloop_examiner: Examiner,
-    _evalloop_blind: Blind,
-    candidate: Client,
+    _evalloop_blind: Blind | None,
+    candidate: Subject,
 ) -> Iterator[Callable[..., bytes]]:
     """`generate(prompt, *, max_bytes=256, seed=0, temperature=0.8) -> bytes`, run in the candidate's process.
 

@@ -12,11 +12,12 @@ from pytest_evalloop.records import Audit, CaseOutcome, DocumentScore, Rate
 
 
 class Collected(msgspec.Struct, frozen=True, tag=True):
-    """What is about to run, whether any of it measures the objective, and whether there is a vault."""
+    """What is about to run, whether any of it measures the objective, the vault if any, and plantable faults."""
 
     nodeids: tuple[str, ...]
     objective: bool
     vault: bool = False
+    faults: tuple[str, ...] = ()
 
 
 class Phase(msgspec.Struct, frozen=True, tag=True):

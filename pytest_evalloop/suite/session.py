@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from pytest_evalloop.suite.assignment import ASSIGNMENT, OUTCOMES
-from pytest_evalloop.suite.failure_modes import FailureMode, MarkerError, from_marker, rate, sentence
+from pytest_evalloop.suite.failure_modes import MarkerError, sentence
+from pytest_evalloop.suite.tally import Judgement, Tally
 
 if TYPE_CHECKING:
-    from pytest_evalloop.candidate.client import Client
     from pytest_evalloop.metric.audit import Surprise
+    from pytest_evalloop.protocols import Fault
     from pytest_evalloop.records import Rate
     from pytest_evalloop.settings import Settings
-    from pytest_evalloop.suite.examiner import Examiner, Measured
+    from pytest_evalloop.suite.examiner import Examiner, Measured, Subject
     from pytest_evalloop.suite.outcomes import Line
+    from pytest_evalloop.suite.stand_in import Documents
 
-_MODE = pytest.StashKey[FailureMode]()
-_EXAMPLES = 3
 Values: TypeAlias = Callable[[], tuple[dict[str, object], dict[str, object]]]
 """Reads the flags and the ini values of a session; asked only when an eval needs the project's settings."""
 
@@ -39,8 +39,7 @@ class SuiteSession:
         self._values = values
         self._main = not hasattr(config, "workerinput")
         self._note: dict[str, Any] = {}
-        self._modes: dict[str, FailureMode] = {}
-        self._cases: dict[str, list[tuple[str, bool, str]]] = {}
+        self._tally = Tally()
         self._rates: list[Rate] = []
         self._scores: list[list[Any]] = []
         self._audits: list[list[Any]] = []
@@ -67,29 +66,13 @@ class SuiteSession:
         """Read every failure_mode marker, and keep the tests that were asked for."""
         try:
             for item in items:
-                self._read_marker(item)
+                self._tally.read(item)
         except MarkerError as error:
             self._refuse(str(error))
         if ASSIGNMENT in os.environ:
             from pytest_evalloop.suite.project import select
 
             select(self._config, items)
-
-    def _read_marker(self, item: pytest.Item) -> None:
-        mark = item.get_closest_marker("failure_mode")
-        if mark is None:
-            return
-        try:
-            mode = from_marker(mark)
-        except MarkerError as error:
-            raise MarkerError(f"{item.nodeid}: {error}") from None
-        known = self._modes.setdefault(mode.id, mode)
-        if known != mode:
-            raise MarkerError(
-                f"{item.nodeid}: failure mode {mode.id} was declared before with other words or limits. "
-                "Declare it once and use that marker for all of its cases."
-            )
-        item.stash[_MODE] = known
 
     @pytest.hookimpl
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -107,7 +90,17 @@ class SuiteSession:
             uses = any("val_bpb" in getattr(item, "fixturenames", ()) for item in session.items)
             given = session._fixturemanager.getfixturedefs("vault_documents", session.items[0]) or ()  # noqa: SLF001
             nodeids = tuple(item.nodeid for item in session.items)
-            self._write(Collected(nodeids, uses, vault=len(given) > 1))  # ours alone is no vault
+            vault = len(given) > 1  # ours alone is no vault
+            self._write(Collected(nodeids, uses, vault, tuple(self._faults())))
+
+    def _faults(self) -> dict[str, Fault]:
+        """Return the faults that can be planted, by name; raises `pytest.UsageError` for a name given twice."""
+        from pytest_evalloop.suite.faults import FaultError, known
+
+        try:
+            return known(self._config.hook.pytest_evalloop_faults())
+        except FaultError as error:
+            raise pytest.UsageError(str(error)) from None
 
     def _refuse(self, reason: str) -> None:
         """End the session with a usage error; a worker cannot, so there every test fails with the reason."""
@@ -135,27 +128,13 @@ class SuiteSession:
     ) -> Generator[None, Any, Any]:
         """Attach mode and measurements to the report; a failing case of a tolerant mode only counts."""
         report = yield
-        mode = item.stash.get(_MODE, None)
-        if mode is not None and call.when == "call" and report.outcome != "skipped":
-            self._attach_mode(report, call, mode)
+        if call.when == "call" and report.outcome != "skipped":
+            self._note |= self._tally.note(item, call)
         if self._note:
-            report.evalloop = {**getattr(report, "evalloop", {}), **self._note}
-            self._note = {}
-        return report
-
-    def _attach_mode(self, report: Any, call: pytest.CallInfo[None], mode: FailureMode) -> None:  # noqa: ANN401
-        occurred = call.excinfo is not None and call.excinfo.errisinstance(
-            (AssertionError, pytest.fail.Exception)
-        )
-        words = [mode.id, mode.title, mode.severity, list(mode.traces), mode.tolerate]
-        if call.excinfo is not None and not occurred:
-            return
-        report.evalloop = {"mode": words, "failed": occurred}
-        if occurred:
-            report.evalloop["message"] = call.excinfo.exconly()[:500] if call.excinfo else ""
-            if mode.tolerate > 0:
-                report.evalloop["tolerated"] = True
+            report.evalloop, self._note = self._note, {}
+            if report.evalloop.get("tolerated"):
                 report.outcome = "passed"
+        return report
 
     @pytest.hookimpl
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:  # noqa: ANN401
@@ -171,7 +150,7 @@ class SuiteSession:
             return
         note = getattr(report, "evalloop", None)
         if note:
-            self._fold(report.nodeid, note)
+            self._fold(note)
         if self._writer is not None:
             from pytest_evalloop.suite.outcomes import Phase
 
@@ -179,11 +158,8 @@ class SuiteSession:
             message = report.longreprtext[-4000:] if report.outcome == "failed" else ""
             self._write(Phase(report.nodeid, report.when, outcome, report.duration, message))
 
-    def _fold(self, nodeid: str, note: dict[str, Any]) -> None:
-        if "mode" in note:
-            identity, title, severity, traces, tolerate = note["mode"]
-            self._modes[identity] = FailureMode(identity, title, severity, tuple(traces), tolerate)
-            self._cases.setdefault(identity, []).append((nodeid, note["failed"], note.get("message", "")))
+    def _fold(self, note: dict[str, Any]) -> None:
+        self._tally.fold(note)
         if "scores" in note:
             self._scores.append(note["scores"])
             self._audits.append(note["audit"])
@@ -202,8 +178,8 @@ class SuiteSession:
         """Judge every rate once all its cases, of all workers, are in."""
         result = yield
         if self._main and not session.config.option.collectonly:
-            for mode_id, cases in sorted(self._cases.items()):
-                self._judge(self._modes[mode_id], cases)
+            for judgement in self._tally.judge():
+                self._judged(judgement)
             if any(scores != self._scores[0] for scores in self._scores[1:]):
                 message = (
                     "two workers measured different bits per byte: the candidate does not repeat its answers"
@@ -211,18 +187,14 @@ class SuiteSession:
                 self._report(f"{self._config.args[0]}::val_bpb", message)
         return result
 
-    def _judge(self, mode: FailureMode, cases: list[tuple[str, bool, str]]) -> None:
-        judged = rate(mode, (failed for _, failed, _ in cases))
-        self._rates.append(judged)
+    def _judged(self, judgement: Judgement) -> None:
+        self._rates.append(judgement.rate)
         if self._writer is not None:
             from pytest_evalloop.suite.outcomes import Judged
 
-            self._write(Judged(judged))
-        if mode.tolerate > 0:
-            file = cases[0][0].partition("::")[0]
-            examples = [f"  {nodeid}: {text}" for nodeid, failed, text in sorted(cases) if failed][:_EXAMPLES]
-            failure = None if judged.passed else "\n".join([sentence(judged), "for example", *examples])
-            self._report(f"{file}::{mode.id}", failure)
+            self._write(Judged(judgement.rate))
+        if judgement.rate.tolerate > 0:
+            self._report(judgement.nodeid, judgement.failure)
 
     def _report(self, nodeid: str, failure: str | None) -> None:
         file = nodeid.partition("::")[0]
@@ -242,7 +214,8 @@ class SuiteSession:
 
         if self._scores:
             scores = tuple(DocumentScore(*score) for score in self._scores[0])
-            self._write(Measured(scores, self._documents, Audit(*self._audits[0])))
+            audit = Audit(*self._audits[0]) if self._audits[0] else None
+            self._write(Measured(scores, self._documents, audit))
         self._write(Finished(int(exitstatus), self._trouble))
 
     @pytest.hookimpl
@@ -292,16 +265,16 @@ class SuiteSession:
                 assignment = stack.enter_context(assigned(settings, self.say))
             except pytest.UsageError as error:
                 raise self._stop(str(error)) from None
-            yield Examiner(settings, assignment)
+            yield Examiner(settings, assignment, self._faults() if assignment.stand_in else {})
 
     @contextlib.contextmanager
-    def connect(self, examiner: Examiner) -> Iterator[Client]:
-        """Yield the client of the candidate that is to be graded; stop the session when it cannot be loaded."""
+    def connect(self, examiner: Examiner, human: Documents) -> Iterator[Subject]:
+        """Yield the candidate that is to be graded, or its stand-in; stop the session when it cannot be loaded."""
         from pytest_evalloop.candidate.client import CandidateError
 
         with contextlib.ExitStack() as stack:
             try:
-                client = stack.enter_context(examiner.open())
+                client = stack.enter_context(examiner.open(human))
             except CandidateError as error:
                 raise self._stop(str(error)) from None
             self._note["host"] = client.start_seconds
@@ -331,7 +304,7 @@ class SuiteSession:
 
         scores = [[score.id, score.bits, score.bytes] for score in value.bpb.per_document]
         self._note["scores"], self._note["documents"] = scores, value.documents
-        self._note["audit"] = list(astuple(value.audit))
+        self._note["audit"] = [] if value.audit is None else list(astuple(value.audit))
 
     def sampled(self, found: Surprise | None) -> None:
         """Attach what the audit of samples found to the next report."""

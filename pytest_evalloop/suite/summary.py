@@ -9,13 +9,11 @@ from pytest_evalloop.metric.audit import sentence
 from pytest_evalloop.records import Audit
 
 
-def objective(scores: Sequence[Sequence[Any]], audit: Sequence[Any]) -> tuple[str, str]:
-    """Return the bits per byte and what its audit found, from the plain lists that reports carry."""
+def objective(scores: Sequence[Sequence[Any]], audit: Sequence[Any]) -> list[str]:
+    """Return the bits per byte and what its audit, if any, found, from the plain lists that reports carry."""
     bits, size = sum(score[1] for score in scores), sum(score[2] for score in scores)
-    return (
-        f"val_bpb {bits / size:.4f} over {len(scores)} documents, {size:,} bytes",
-        sentence(Audit(*audit)),
-    )
+    value = f"val_bpb {bits / size:.4f} over {len(scores)} documents, {size:,} bytes"
+    return [value, sentence(Audit(*audit))] if audit else [value]
 
 
 def sampling(excess: float, error: float, positions: int) -> str:

@@ -19,7 +19,9 @@ import pytest_evalloop
 from pytest_evalloop import (
     Brief,
     Document,
+    Fault,
     LanguageModel,
+    Materials,
     Mutator,
     MutatorError,
     Proposal,
@@ -32,6 +34,7 @@ from pytest_evalloop.candidate.client import Client
 from pytest_evalloop.metric.bpb import BitsPerByte
 from pytest_evalloop.mutators.builtin import builtin
 from pytest_evalloop.settings import Settings
+from pytest_evalloop.suite.stand_in import StandIn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -99,6 +102,16 @@ class Silent:
     logits = Bytes.logits
 
 
+def noise(materials: Materials) -> LanguageModel:
+    """The smallest fault."""
+    assert_type(materials.training_text, bytes)
+    return Bytes() if materials.training_text else materials.baseline()
+
+
+def is_fault(fault: Fault) -> Fault:
+    return fault
+
+
 def is_model(model: LanguageModel) -> LanguageModel:
     return model
 
@@ -121,6 +134,9 @@ def checked_by_mypy(client: Client, settings: Settings, value: BitsPerByte) -> N
     is_mutator(builtin()["search"](settings))
     is_mutator(Echo())  # type: ignore[arg-type]
     is_responder(Comment())  # type: ignore[arg-type]
+    is_fault(noise)
+    is_fault(lambda materials: materials.baseline())
+    is_fault(Bytes())  # type: ignore[arg-type]
     Document("id", "text")  # type: ignore[arg-type]
     Document("id", b"text").text = b"other"  # type: ignore[misc]
     assert_type(value.per_document, tuple[records.DocumentScore, ...])
@@ -145,14 +161,20 @@ def test_the_public_names_are_all_there_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", ["token_bytes", "encode", "nll", "logits", "generate"])
-def test_the_client_takes_what_the_protocol_promises(name: str) -> None:
+@pytest.mark.parametrize("kind", [Client, StandIn])
+def test_the_client_takes_what_the_protocol_promises(name: str, kind: type) -> None:
     promised = inspect.signature(getattr(LanguageModel, name)).parameters
-    taken = inspect.signature(getattr(Client, name)).parameters
+    taken = inspect.signature(getattr(kind, name)).parameters
     assert list(taken) == list(promised)
     for parameter in promised.values():
         other = taken[parameter.name]
         assert (other.kind, other.annotation) == (parameter.kind, parameter.annotation)
         assert parameter.default in (inspect.Parameter.empty, other.default)
+
+
+def test_a_stand_in_has_every_attribute_of_a_client() -> None:
+    public = {name for name in dir(Client) if not name.startswith("_")} - {"load"}
+    assert public <= set(dir(StandIn))
 
 
 def test_protocols_promise_exactly_what_the_harness_asks_for() -> None:

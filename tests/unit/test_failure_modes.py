@@ -13,6 +13,7 @@ from pytest_evalloop.metric.statistics import upper_bound
 from pytest_evalloop.suite.failure_modes import (
     FailureMode,
     MarkerError,
+    base,
     cases_needed,
     from_marker,
     rate,
@@ -36,8 +37,8 @@ def test_a_marker_needs_no_more_than_an_id_and_a_title() -> None:
 
 
 def test_a_marker_says_everything_there_is_to_say() -> None:
-    mark = marker("FM-01", "never ends", severity="high", traces=["t1", "t2"], tolerate=0.2)
-    assert from_marker(mark) == FailureMode("FM-01", "never ends", "high", ("t1", "t2"), 0.2)
+    mark = marker("FM-01", "never ends", severity="high", traces=["t1", "t2"], tolerate=0.2, false_alarms=0.1)
+    assert from_marker(mark) == FailureMode("FM-01", "never ends", "high", ("t1", "t2"), 0.2, 0.1)
 
 
 def test_a_marker_may_name_its_first_two_words() -> None:
@@ -53,7 +54,7 @@ def test_a_marker_may_name_its_first_two_words() -> None:
         (marker("FM-01", ""), "needs an id and a title"),
         (marker(1, "never ends"), "needs an id and a title"),
         (marker("FM-01", None), "needs an id and a title"),
-        (marker("FM-01", "never ends", "high"), "then severity=, traces= and tolerate= by name"),
+        (marker("FM-01", "never ends", "high"), "traces=, tolerate= and false_alarms= by name"),
         (marker("FM-01", "never ends", tolerance=0.1, weight=2), "it does not know tolerance, weight"),
         (marker("FM-01", "never ends", tolerate=1.0), "tolerate is 1.0; it is a rate of failures"),
         (marker("FM-01", "never ends", tolerate=-0.1), "tolerate is -0.1; it is a rate of failures"),
@@ -61,6 +62,11 @@ def test_a_marker_may_name_its_first_two_words() -> None:
         (marker("FM-01", "never ends", tolerate=math.nan), "tolerate is nan; it is a rate of failures"),
         (marker("FM-01", "never ends", tolerate=True), "tolerate is True; it is a rate of failures"),
         (marker("FM-01", "never ends", tolerate="20%"), "tolerate is '20%'; it is a rate of failures"),
+        (
+            marker("FM-01", "x", false_alarms=1.0),
+            "false_alarms is 1.0; it is a rate of failures on human text",
+        ),
+        (marker("FM-01", "x", false_alarms="5%"), "false_alarms is '5%'; it is a rate of failures on human"),
         (marker("FM-01", "never ends", traces="t1"), "traces is 't1'; it is a list of trace ids"),
         (marker("FM-01", "never ends", traces=7), "traces is 7; it is a list of trace ids"),
     ],
@@ -79,6 +85,8 @@ def test_a_marker_may_name_its_first_two_words() -> None:
         "not a number",
         "a truth",
         "words",
+        "all people are blamed",
+        "false alarms in words",
         "one trace as a word",
         "a number of traces",
     ],
@@ -171,3 +179,22 @@ def test_a_tolerance_just_at_a_bound_needs_just_those_cases(cases: int) -> None:
 )
 def test_a_rate_reads_as_a_sentence(mode: FailureMode, failures: int, cases: int, expected: str) -> None:
     assert sentence(rate(mode, results(failures, cases))) == expected
+
+
+def test_a_rate_carries_what_the_control_needs_to_know() -> None:
+    judged = rate(STRICT, [False], tests=["a.py::test"], generates=True)
+    assert (judged.false_alarms, judged.tests, judged.generates) == (0.05, ("a.py::test",), True)
+    assert rate(STRICT, [False]).generates is False
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "expected"),
+    [
+        ("evals/test_a.py::test_a", "evals/test_a.py::test_a"),
+        ("evals/test_a.py::test_a[0]", "evals/test_a.py::test_a"),
+        ("evals/test_a.py::Test::test_a[x::y[0]]", "evals/test_a.py::Test::test_a"),
+        ("ev[a]ls/test_a.py::test_a[0]", "ev[a]ls/test_a.py::test_a"),
+    ],
+)
+def test_the_base_of_a_node_id_has_no_parameters(nodeid: str, expected: str) -> None:
+    assert base(nodeid) == expected
