@@ -48,7 +48,9 @@ def guarded(project: Project) -> Project:
         text = (project.path / f"data/train/t{index}.txt").read_text()
         project.write(f"data/vault/w{index}.txt", " ".join(reversed(text.split(" "))))
     known = (project.path / "data/val/v0.txt").read_text()
-    project.write("data/val/v0.txt", "no zebra ever juggled quinces beside a frozen volcano at midnight " + known)
+    project.write(
+        "data/val/v0.txt", "no zebra ever juggled quinces beside a frozen volcano at midnight " + known
+    )
     project.setting("evalloop_hidden", '["data/val", "data/vault"]')
     conftest = (project.path / "conftest.py").read_text()
     project.write("conftest.py", conftest + VAULT + MUTATORS.format(root=str(project.path)))
