@@ -21,7 +21,7 @@ from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
-from pytest_evalloop.loop.vault import read_vault
+from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.protocols import Mutator, MutatorError
@@ -70,7 +70,7 @@ class Engine:
         self._inspector = inspector
         self._mutators = dict(mutators)
         self._observer = observer
-        self._vault = vault
+        self._vault = Vault(record, workshop, observer, SEED) if vault else None
         self._calibration = Calibration(settings.seeds, record, workshop, observer)
 
     def run(self) -> Reached:
@@ -84,8 +84,8 @@ class Engine:
             self._try(candidate)
         while (reason := self._reached(time.monotonic() - started)) is None:
             self._try(self._propose())
-        if self._vault:
-            read_vault(self._record, self._workshop, self._observer, SEED)
+        if self._vault is not None:
+            self._vault.close()
         return Reached(reason)
 
     def _reached(self, elapsed: float) -> str | None:
@@ -243,7 +243,11 @@ class Engine:
         self._observer.stage(candidate.number, "auditing", candidate.description)
         positions = _CLOSER * self._settings.audit
         again = self._workshop.grade(candidate, training, objective_only=True, positions=positions)
-        return confirm(decision, grade, again)
+        decision = confirm(decision, grade, again)
+        if decision.verdict is Verdict.ACCEPTED and self._vault is not None:
+            reason = self._vault.contamination(candidate, grade)
+            return replace(decision, verdict=Verdict.REJECTED, reason=reason) if reason else decision
+        return decision
 
     def _train(self, candidate: Candidate) -> Training:
         known = [run for run in self._record.trainings(candidate) if run.seed == SEED]

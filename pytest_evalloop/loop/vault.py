@@ -1,4 +1,4 @@
-"""Reads the vault, once a model, when a run ends: no candidate is ever chosen by it."""
+"""Reads the vault, once a model: against contamination, and for the honest gain when a run ends."""
 
 from __future__ import annotations
 
@@ -9,25 +9,54 @@ from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap
-from pytest_evalloop.records import Candidate, DocumentScore, VaultScore
+from pytest_evalloop.records import Candidate, DocumentScore, Grade, VaultScore
 
 Scores = tuple[DocumentScore, ...]
 
 
-def read_vault(record: Record, workshop: Workshop, observer: Observer, seed: int) -> None:
-    """Score the baseline and the incumbent on the vault unless that was done before, and put it on record."""
-    known = {read.number for read in record.vault()}
-    for candidate in {item.number: item for item in (record.baseline(), record.incumbent())}.values():
-        training = next((run for run in record.trainings(candidate) if run.seed == seed), None)
-        if candidate.number in known or training is None:
-            continue
-        observer.stage(candidate.number, "vault", "scoring documents that nobody has seen")
-        grade = workshop.grade(candidate, training, objective_only=True, split="vault")
+class Vault:
+    """Scores models on documents that no candidate, no mutator and no other decision has seen."""
+
+    def __init__(self, record: Record, workshop: Workshop, observer: Observer, seed: int) -> None:
+        self._record = record
+        self._workshop = workshop
+        self._observer = observer
+        self._seed = seed
+
+    def contamination(self, candidate: Candidate, grade: Grade) -> str:
+        """Say that a candidate which is about to be accepted knows validation text; empty if it does not.
+
+        The vault decides about nothing else, and says no more than this.
+        """
+        baseline = self._record.baseline()
+        before, after = self._read(baseline), self._read(candidate)
+        if before is None or after is None:
+            return "contamination cannot be ruled out: the vault could not be scored"
+        first = self._record.grades(baseline)[self._seed]
+        if compare((first.scores, before.scores), (grade.scores, after.scores)).contaminated:
+            return "contamination: validation improved far more than documents that nobody has seen"
+        return ""
+
+    def close(self) -> None:
+        """Put the baseline and the incumbent on record, for the summary."""
+        for candidate in (self._record.baseline(), self._record.incumbent()):
+            self._read(candidate)
+
+    def _read(self, candidate: Candidate) -> VaultScore | None:
+        """Return the vault's score of a candidate, measured unless it is on record; None if it cannot be."""
+        for known in self._record.vault():
+            if known.number == candidate.number:
+                return known
+        training = next(run for run in self._record.trainings(candidate) if run.seed == self._seed)
+        self._observer.stage(candidate.number, "vault", "scoring documents that nobody has seen")
+        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault")
         if not grade.scores or grade.audit is None:
             problem = (suite_problems(grade, None) or ("nothing was measured",))[0]
-            observer.note(f"the vault could not be read for candidate {candidate.number}: {problem}")
-            return
-        record.read_vault(VaultScore(candidate.number, seed, time.time(), grade.scores, grade.audit))
+            self._observer.note(f"the vault could not be read for candidate {candidate.number}: {problem}")
+            return None
+        score = VaultScore(candidate.number, self._seed, time.time(), grade.scores, grade.audit)
+        self._record.read_vault(score)
+        return score
 
 
 def vault_lines(record: Record, seed: int) -> list[str]:
@@ -43,8 +72,6 @@ def vault_lines(record: Record, seed: int) -> list[str]:
     if incumbent.number != baseline.number:
         lines.append(_gap_line(f"incumbent {incumbent.number}", gap(*sides[incumbent.number])))
         lines += _gain_lines(compare(sides[baseline.number], sides[incumbent.number]))
-    if len(reads) > 2:
-        lines.append(f"vault: it has been read for {len(reads)} models of this run, so it is no longer fresh")
     return lines
 
 

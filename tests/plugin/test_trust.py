@@ -36,8 +36,25 @@ class Meddling:
         return Proposal("easier documents")
 
 
+class Remembering:
+    """Carries validation text compressed, and counts it as if it had been trained on."""
+
+    def propose(self, brief):
+        import base64, zlib
+
+        known = b"".join(path.read_bytes() for path in sorted(Path({root!r}, "data/val").iterdir()))
+        data = base64.b85encode(zlib.compress(known, 9))
+        loop = "    for step in range(steps):"
+        more = f"    documents = [__import__('zlib').decompress(__import__('base64').b85decode({{data!r}}))] * 50"
+        train = Path(brief.worktree, "model/train.py")
+        train.write_text(train.read_text().replace(loop, more + chr(10) + loop))
+        config = Path(brief.worktree, "model/config.py")
+        config.write_text(config.read_text().replace("= 0  # bytes", "= 3  # bytes").replace("= 64  #", "= 1  #"))
+        return Proposal("more data")
+
+
 def pytest_evalloop_mutators():
-    return {{"copying": lambda s: Copying(), "meddling": lambda s: Meddling()}}
+    return {{"remembering": lambda s: Remembering(), "copying": lambda s: Copying(), "meddling": lambda s: Meddling()}}
 '''
 
 
@@ -92,12 +109,24 @@ def test_the_vault_is_read_once_a_model_and_stands_in_ledger_and_summary(guarded
     assert "vault: baseline " in output
     assert "CONTAMINATION" not in output
     numbers = guarded.rows("SELECT number FROM vault ORDER BY id")
-    assert len(numbers) == 2
-    assert numbers[0] == (0,)
+    kept = guarded.rows("SELECT number FROM candidates WHERE verdict = 'accepted' ORDER BY number")
+    assert numbers == kept
+    assert len(numbers) >= 2
     status, output = guarded.loop("--evalloop-candidates", "2", "--evalloop-mutator", "search")
     assert status == 0, output
     assert "vault: honest gain " in output
     assert guarded.rows("SELECT number FROM vault ORDER BY id") == numbers
+
+
+def test_a_candidate_that_knows_validation_by_heart_in_a_form_nobody_can_read_is_rejected(
+    guarded: Project,
+) -> None:
+    status, output = guarded.loop("--evalloop-candidates", "1", "--evalloop-mutator", "remembering")
+    assert status == 0, output
+    row = guarded.results()[1]
+    assert row["verdict"] == "rejected"
+    assert row["reason"] == "contamination: validation improved far more than documents that nobody has seen"
+    assert float(row["val_bpb"]) < 1.0
 
 
 def test_without_a_vault_nothing_is_said_of_one(project: Project) -> None:

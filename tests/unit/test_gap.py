@@ -50,6 +50,12 @@ def test_a_gain_that_the_vault_does_not_show_is_flagged() -> None:
     assert found.contaminated
 
 
+def test_texts_of_two_kinds_may_gain_differently() -> None:
+    found = compare((VALIDATION, VAULT), (better(VALIDATION, 0.06), better(VAULT, 0.05, 1)))
+    assert found.excess > 3 * found.error
+    assert not found.contaminated
+
+
 def test_a_vault_that_improved_more_is_no_contamination() -> None:
     assert not compare((VALIDATION, VAULT), (better(VALIDATION, 0.0), better(VAULT, 0.3, 1))).contaminated
 
