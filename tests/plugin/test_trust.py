@@ -126,7 +126,7 @@ def test_a_candidate_that_knows_validation_by_heart_in_a_form_nobody_can_read_is
     row = guarded.results()[1]
     assert row["verdict"] == "rejected"
     assert row["reason"] == "contamination: validation improved far more than documents that nobody has seen"
-    assert float(row["val_bpb"]) < 1.0
+    assert float(row["val_bpb"]) < 1.5
 
 
 def test_without_a_vault_nothing_is_said_of_one(project: Project) -> None:
