@@ -77,13 +77,14 @@ def decide(
     candidate: tuple[Measurement, ...],
     problems: tuple[str, ...],
     noise: SeedNoise | None,
+    floor: float = 0.0,
 ) -> Decision:
     """Accept a candidate whose suite passed and whose bits per byte fell by more than the margin.
 
     The margin is a one-sided 95 % quantile times the standard error of the difference: the paired error
     over documents and, for new weights, the training noise of both sides, Student's t having the degrees
     of freedom of `noise`. On shared weights only the documents count. New weights without a known noise
-    are never accepted.
+    are never accepted. The margin is at least `floor`, what an audit cannot tell from nothing.
     """
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -113,6 +114,7 @@ def decide(
         total = math.hypot(difference.standard_error, training)
         margin = critical_value(CONFIDENCE, noise.seeds - 1 if noise.sd > 0 else None) * total
         why = f"documents ±{difference.standard_error:.4f}, seeds ±{training:.4f}"
+    margin = max(margin, floor)
     if not delta > margin:
         return Decision(
             Verdict.REJECTED,

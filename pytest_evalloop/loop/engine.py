@@ -23,6 +23,7 @@ from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
+from pytest_evalloop.metric.audit import floor
 from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.protocols import Mutator, MutatorError
 from pytest_evalloop.records import (
@@ -237,7 +238,8 @@ class Engine:
             better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
             noise = self._calibration.noise() if better or len(incumbent) > 1 else None
             incumbent = self._record.measurements(self._record.incumbent())
-        decision = decide(incumbent, measured, problems, noise)
+        least = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
+        decision = decide(incumbent, measured, problems, noise, least)
         if decision.verdict is Verdict.REJECTED:
             return decision
         self._observer.stage(candidate.number, "auditing", candidate.description)

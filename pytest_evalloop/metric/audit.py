@@ -97,6 +97,14 @@ def conclude(
     )
 
 
+def floor(audit: Audit, size: int) -> float:
+    """Return the bits per byte by which two audited scores of `size` bytes may differ for nothing.
+
+    Each may lie by the mean difference that its audit lets pass, in opposite directions.
+    """
+    return 2.0 * MEAN_SHARE * audit.tolerance * audit.tokens / size / math.log(2)
+
+
 def problem(audit: Audit) -> str:
     """Say why an audit failed, in one sentence; empty when the two processes agree."""
     if audit.disagreements:
@@ -141,6 +149,7 @@ class Surprise:
 
 
 SURPRISE_ALLOWED = 0.15
+RELIEF_ALLOWED = 0.5
 SURPRISE_ERRORS = 4.0
 
 
@@ -157,14 +166,19 @@ def surprise(costs: Sequence[float], expected: Sequence[float], variances: Seque
 
 
 def surprise_problem(found: Surprise) -> str:
-    """Say why text cannot come from the model, in one sentence; empty when it can.
+    """Say why text cannot come from the model at the temperature asked for, in one sentence; empty when it can.
 
-    One-sided: to write what is likelier than a random draw, as with a cut-off of rare tokens, is no cheat.
+    More room is left to text that is likelier than a random draw: to cut off rare tokens is an honest way to write.
     """
-    allowed = SURPRISE_ALLOWED + SURPRISE_ERRORS * found.error
-    if found.excess <= allowed:
+    noise = SURPRISE_ERRORS * found.error
+    if found.excess > SURPRISE_ALLOWED + noise:
+        side, allowed = "more", SURPRISE_ALLOWED + noise
+    elif found.excess < -(RELIEF_ALLOWED + noise):
+        side, allowed = "less", RELIEF_ALLOWED + noise
+    else:
         return ""
     return (
-        f"the audit found that what generate wrote does not come from the model: over {found.positions} tokens it "
-        f"costs {found.excess:.2f} nats a token more than the model's own samples would, allowed are {allowed:.2f}"
+        "the audit found that what generate wrote was not drawn from the model as asked: over "
+        f"{found.positions} tokens it costs {abs(found.excess):.2f} nats a token {side} than the model's own samples "
+        f"would, allowed are {allowed:.2f}"
     )

@@ -34,7 +34,8 @@ class Outcome:
     def better(self) -> bool:
         """Whether this passed with a score below the baseline's, also where another attack scored less still."""
         lower = self.bpb is not None and self.bpb < self.baseline
-        return self.verdict == "accepted" or (self.passed and lower and self.reason.startswith("bpb "))
+        judged = self.reason.startswith("bpb ") and "within the margin" not in self.reason
+        return self.verdict == "accepted" or (self.passed and lower and judged)
 
 
 LOST = Outcome("none", "the loop did not survive until here", None, False, 0.0)

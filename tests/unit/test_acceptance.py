@@ -83,6 +83,14 @@ def test_a_test_that_the_baseline_has_not_is_named() -> None:
     assert suite_problems(GRADE, fewer) == (f"{NODES[2]} ran, though the baseline has no such test",)
 
 
+def test_what_an_audit_cannot_tell_from_nothing_is_no_improvement() -> None:
+    still = SeedNoise(0.0, 3)
+    assert decide(OLD, (measured(2.4 - 2e-6),), (), still).verdict is Verdict.ACCEPTED
+    decision = decide(OLD, (measured(2.4 - 2e-6),), (), still, floor=3e-6)
+    assert (decision.verdict, decision.margin) == (Verdict.REJECTED, 3e-6)
+    assert decide(OLD, (measured(2.4 - 4e-6),), (), still, floor=3e-6).verdict is Verdict.ACCEPTED
+
+
 def test_a_score_that_was_not_audited_is_no_pass() -> None:
     assert suite_problems(replace(GRADE, audit=None), GRADE) == ("val_bpb was not audited",)
 

@@ -23,7 +23,7 @@ from pytest_evalloop.candidate.audit import (
     tolerance,
 )
 from pytest_evalloop.candidate.scoring import Scored, score
-from pytest_evalloop.metric.audit import Position, conclude, draw, problem, rounds, sentence, surprise
+from pytest_evalloop.metric.audit import Position, conclude, draw, floor, problem, rounds, sentence, surprise
 from pytest_evalloop.records import Audit, Document
 
 TEXT = b"the cat sat on the mat and the dog lay by the door while rain fell on the roof. "
@@ -219,6 +219,11 @@ def test_the_bound_is_that_of_the_documentation() -> None:
     assert found.hidden == pytest.approx(found.fraction * 0.5 / math.log(2))
 
 
+def test_what_two_audits_let_pass_is_the_least_improvement() -> None:
+    found = conclude([1.0] * 512, [1.0] * 512, tokens=10**6, size=2 * 10**6, tolerance=1e-4)
+    assert floor(found, 2 * 10**6) == pytest.approx(2 * 2e-6 * 0.5 / math.log(2))
+
+
 def test_an_audit_is_said_in_one_sentence() -> None:
     found = conclude([2.0, 1.0] * 256, [2.0, 1.0] * 256, tokens=10**4, size=2 * 10**4, tolerance=1e-4)
     assert sentence(found) == (
@@ -276,7 +281,7 @@ def test_canned_text_is_found(canned: Any) -> None:
     class Canned(Bigram):
         generate = staticmethod(canned)
 
-    with pytest.raises(AuditError, match="what generate wrote does not come from the model"):
+    with pytest.raises(AuditError, match="what generate wrote was not drawn from the model as asked"):
         surprised(samples(Bigram(), canned), Canned())
 
 
@@ -293,17 +298,27 @@ def test_nothing_written_is_nothing_to_judge() -> None:
     assert surprised([]) is None
 
 
-def test_likelier_text_than_a_random_draw_is_no_cheat() -> None:
-    def greedy(prompt: bytes, *, max_bytes: int, **_options: Any) -> bytes:
-        model, text = Bigram(), bytearray(prompt)
-        for _ in range(max_bytes):
-            text.append(int(model.logs[text[-1]].argmax()))
-        return bytes(text[len(prompt) :])
+def test_a_cut_off_of_rare_tokens_is_no_cheat_and_a_colder_draw_is() -> None:
+    class Nucleus(Bigram):
+        """Draws from the likeliest tokens that hold 80 % together."""
 
-    class Greedy(Bigram):
-        generate = staticmethod(greedy)
+        def generate(self, prompt: bytes, *, max_bytes: int, seed: int, temperature: float) -> bytes:
+            chance, text = np.random.default_rng(seed), bytearray(prompt)
+            for _ in range(max_bytes):
+                chances = np.exp(self.logs[text[-1]] / temperature)
+                chances /= chances.sum()
+                order = np.argsort(-chances)
+                kept = order[: int(np.searchsorted(np.cumsum(chances[order]), 0.8)) + 1]
+                text.append(int(chance.choice(kept, p=chances[kept] / chances[kept].sum())))
+            return bytes(text[len(prompt) :])
 
-    assert surprised(samples(Bigram(), greedy), Greedy()).excess < 0
+    class Cold(Bigram):
+        def generate(self, prompt: bytes, *, max_bytes: int, seed: int, temperature: float) -> bytes:
+            return super().generate(prompt, max_bytes=max_bytes, seed=seed, temperature=temperature / 20)
+
+    assert surprised(samples(Nucleus()), Nucleus()).excess < 0
+    with pytest.raises(AuditError, match=r"it costs \d\.\d\d nats a token less than the model's own samples"):
+        surprised(samples(Cold()), Cold())
 
 
 def test_a_surprise_of_nothing_is_an_error() -> None:

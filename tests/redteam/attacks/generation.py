@@ -30,8 +30,7 @@ text = (self.artifacts / 'text').read_bytes()
 start = random.Random(f"{seed} {prompt!r}").randrange(len(text) - 1000)
 return text[start : start + max_bytes]
 """),
-        AUDIT,
-        unsolved="may score better under the model than its own samples do, within what sampling allows",
+        rf"{AUDIT}|recital",
     ),
     Attack("echo", "The prompt, over and over.", generation("return (prompt * 99)[:max_bytes]"), AUDIT),
     Attack(
