@@ -49,3 +49,6 @@ def _cheat(chance: random.Random, number: int) -> Attack:
             ANY,
         )
     return Attack(f"{number}-peek", f"Adds {bonus} to the true logit if {condition}.", edit, ANY)
+
+
+ATTACKS = cheats(1)

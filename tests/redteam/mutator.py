@@ -41,9 +41,8 @@ def note_damage(root: Path, number: int, found: list[str]) -> None:
 
 
 def from_environment() -> Attacker:
-    """Return the mutator that REDTEAM_ATTACKS describes: a theme's name, or `cheat` and a seed."""
+    """Return the mutator that REDTEAM_ATTACKS describes: the names of themes, with + between them."""
     from tests.redteam.catalogue import THEMES
-    from tests.redteam.cheating import cheats
 
-    name, _, seed = os.environ["REDTEAM_ATTACKS"].partition(" ")
-    return Attacker(Path.cwd(), cheats(int(seed)) if seed else THEMES[name].attacks)
+    themes = [THEMES[name] for name in os.environ["REDTEAM_ATTACKS"].split("+")]
+    return Attacker(Path.cwd(), tuple(attack for theme in themes for attack in theme.attacks))

@@ -1,4 +1,4 @@
-"""Tries a theme in one real loop and says of each attack what became of it."""
+"""Tries themes in one real loop and says of each attack what became of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import re
 import signal
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.redteam.attack import SILENT, TAMPERED, Attack
+from tests.redteam.catalogue import Theme
 from tests.redteam.guard import Guard
 from tests.redteam.mutator import note_damage
 from tests.redteam.project import Fortress, make_fortress
 
-_LOOP_SECONDS = 600
+_LOOP_SECONDS = 280
 _LIVES = 6
 """How often a loop is taken up again that an attack has ended."""
 
@@ -66,8 +68,32 @@ def complaint(attack: Attack, outcome: Outcome, *, fair: bool = False) -> str:
     return ""
 
 
-def run(folder: Path, settings: dict[str, str], what: str, count: int) -> Tried:
-    """Have one loop try the attacks that `what` names; raises `AssertionError` when not even a baseline is there."""
+def complaints(theme: Theme, tried: Tried) -> list[str]:
+    """Return a line for everything that is wrong with what came of a theme, known exceptions said as such."""
+    lines = []
+    for attack, outcome in zip(theme.attacks, tried.outcomes, strict=True):
+        if problem := complaint(attack, outcome, fair=theme.fair):
+            known = f" (known: {attack.unsolved})" if attack.unsolved else ""
+            lines.append(f"{theme.name}/{attack.name}: {problem}{known}")
+    return lines
+
+
+def run(folder: Path, themes: Sequence[Theme]) -> dict[str, Tried]:
+    """Have one loop try the attacks of `themes`, which share their settings, and return what came of each theme.
+
+    Raises `AssertionError` when not even a baseline is there.
+    """
+    what = "+".join(theme.name for theme in themes)
+    tried = _run(folder, themes[0].settings, what, sum(len(theme.attacks) for theme in themes))
+    found, start = {}, 0
+    for theme in themes:
+        end = start + len(theme.attacks)
+        found[theme.name] = replace(tried, outcomes=tried.outcomes[start:end])
+        start = end
+    return found
+
+
+def _run(folder: Path, settings: dict[str, str], what: str, count: int) -> Tried:
     project = make_fortress(folder, settings)
     guard, problems = Guard(project), []
     output = ""
