@@ -38,7 +38,7 @@ def _text(chance: random.Random, size: int) -> bytes:
 @cache
 def _lexicon() -> tuple[list[str], list[float]]:
     chance = random.Random("lexicon")
-    heads, cores, tails = "bcdfghlmnprstwth", "aeeiou", ("", "", "n", "r", "s", "st", "nd", "l")
+    heads, cores, tails = "bcdfghlmnprstwth", "aeeiou", ("", "", "n", "r", "s", "st", "rd", "l")
     words: dict[str, None] = {}
     while len(words) < 900:
         syllables = chance.choice((1, 2, 2, 3))
