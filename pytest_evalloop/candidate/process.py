@@ -202,7 +202,16 @@ def launch(
             os.set_blocking(read, False)
             script = str(Path(__file__).with_name("warden.py"))
             warden = subprocess.Popen(
-                [sys.executable, "-I", script, str(hers.fileno()), str(write), json.dumps(settings), *argv],
+                [
+                    sys.executable,
+                    "-I",
+                    "-B",
+                    script,
+                    str(hers.fileno()),
+                    str(write),
+                    json.dumps(settings),
+                    *argv,
+                ],
                 cwd="/",  # a warden keeps no worktree busy
                 env={**env, "EVALLOOP_WARDEN": marker},
                 stdin=given,

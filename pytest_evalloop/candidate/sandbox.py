@@ -273,12 +273,16 @@ def _orders(policy: Policy, scratch: Path) -> dict[str, list[str]]:
 
 
 def _import_path(jail: Jail, scratch: Path) -> dict[str, str]:
-    """Return the variable by which Python finds this package where the folder around it may not be listed.
+    """Return the variable by which Python finds this very package, which may be another than the installed one.
 
-    Where it was installed in place, that folder is a whole checkout.
+    Where it lies in a checkout, the folder around it is not readable: bubblewrap shows nothing else there,
+    and Landlock would not let it be listed.
     """
-    if jail.sandbox.mode is not Mode.LANDLOCK or any(path in PACKAGE.parents for path in jail.readable):
+    mode = jail.sandbox.mode
+    if mode is Mode.WATCHDOG or any(path in PACKAGE.parents for path in jail.readable):
         return {}
+    if mode is Mode.BUBBLEWRAP:
+        return {"PYTHONPATH": str(PACKAGE.resolve().parent)}
     folder = scratch / "python"
     folder.mkdir()
     (folder / PACKAGE.name).symlink_to(PACKAGE.resolve())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
+from pytest_evalloop.candidate.places import PACKAGE
 from tests.conftest import Project
 
 
@@ -134,3 +136,19 @@ def test_data_that_cannot_be_prepared_stops_the_session(project: Project) -> Non
     assert status == 1
     assert "evalloop_prepare (python prepare.py) failed: exited with status 1" in output
     assert "no corpus: run make setup" in output
+
+
+@pytest.mark.parametrize("mode", ["bubblewrap", "landlock", "watchdog"])
+def test_a_checkout_of_the_plugin_grades_with_its_own_copy(project: Project, mode: str) -> None:
+    if mode == "bubblewrap" and shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed here")
+    shutil.copytree(PACKAGE, project.path / PACKAGE.name)
+    status, output = project.run("evals", "-o", f"evalloop_sandbox={mode}")
+    assert status == 0, output
+
+
+def test_a_loop_may_stand_in_a_checkout_of_the_plugin(project: Project) -> None:
+    shutil.copytree(PACKAGE, project.path / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    project.commit()
+    status, output = project.loop("--evalloop-candidates", "1")
+    assert status == 0, output
