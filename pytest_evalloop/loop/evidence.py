@@ -6,13 +6,15 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
 # File systems date a change by a clock that ticks only so often; whatever was changed as recently as that may
 # be changed once more under the same time. Two seconds are the coarsest tick in use (FAT).
 _TICK_NS = 2 * 10**9
+_IMPORTED = (*all_suffixes(), ".pth", ".zip", ".egg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +61,29 @@ class Evidence:
         """
         return cls(dict(places), _look(places, {}))
 
+    def added(self, after: Evidence, folder: Path) -> tuple[str, ...]:
+        """Return the plain files and folders below `folder` that are new and that Python does not import."""
+        top = f"{os.path.abspath(folder)}/"  # noqa: PTH100 - as `take` spells it
+        return tuple(
+            path
+            for path, entry in after.entries.items()
+            if path not in self.entries
+            and path.startswith(top)
+            and (entry.kind == "folder" or (entry.kind == "file" and not path.endswith(_IMPORTED)))
+        )
+
     def again(self) -> Evidence:
         """Look at the same places again, reading only the files whose stat has changed."""
         return Evidence(self.places, _look(self.places, self.entries))
 
 
-def changes(before: Evidence, after: Evidence, number: int) -> tuple[str, ...]:
+def changes(before: Evidence, after: Evidence, number: int, allowed: Collection[str] = ()) -> tuple[str, ...]:
     """Return a sentence for everything that became different while candidate `number` was tried, sorted by path.
 
-    Times, and another inode with the same content and mode, are no difference.
+    Times, and another inode with the same content and mode, are no difference, nor are the `allowed` paths.
     """
     told = []
-    for path in sorted(before.entries.keys() | after.entries.keys()):
+    for path in sorted((before.entries.keys() | after.entries.keys()) - set(allowed)):
         old, new = before.entries.get(path), after.entries.get(path)
         told += [f"{what} while candidate {number} was tried" for what in _differences(old, new)]
     return tuple(dict.fromkeys(told))

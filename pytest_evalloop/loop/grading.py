@@ -96,7 +96,9 @@ def _run(
     command += ["-p", "no:cacheprovider", "--tb=short", "--color=no", *extra]
     command += ["-n", suite.workers] if suite.workers and not extra else []
     with tempfile.TemporaryFile() as outcomes:
-        environment = clean_environment(**to_environment(assignment, outcomes.fileno()))
+        # No example that one candidate failed decides about the next, and none is kept in the trusted tree.
+        told = {"HYPOTHESIS_STORAGE_DIRECTORY": str(logs / "hypothesis")}
+        environment = clean_environment(**told, **to_environment(assignment, outcomes.fileno()))
         with launch(
             command,
             cwd=suite.tree,

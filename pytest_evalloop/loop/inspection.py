@@ -24,6 +24,7 @@ class Inspector:
         self._workspace = workspace
         self._guard = Guard(settings)
         places = {path: settings.root / path for path in (*settings.hidden, settings.data)}
+        self._suite = suite
         self._begun = self._latest = Evidence.take({"": suite, **places})
 
     def objections(self, candidate: Candidate) -> tuple[str, ...]:
@@ -48,9 +49,17 @@ class Inspector:
         return tuple(f"contamination: {sentence}" for sentence in carried)
 
     def tampering(self, number: int) -> tuple[str, ...]:
-        """Return what is no longer as it was when the run was opened, in sentences that blame `number`."""
+        """Return what is no longer as it was when the run was opened, in sentences that blame `number`.
+
+        Evals may keep caches in their tree: files that git ignores may be new, unless Python imports them.
+        """
         self._latest = self._latest.again()
-        return changes(self._begun, self._latest, number)
+        added = {
+            Path(path).relative_to(self._suite).as_posix(): path
+            for path in self._begun.added(self._latest, self._suite)
+        }
+        caches = [added[name] for name in self._workspace.ignored(tuple(added))]
+        return changes(self._begun, self._latest, number, caches)
 
     def _files(self, commit: str) -> Iterator[bytes]:
         """Yield the files of a commit that are not hidden: a repository may hold its own validation data."""

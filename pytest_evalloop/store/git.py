@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,10 +47,10 @@ class Git:
         """Return the same with more environment variables."""
         return Git(self.cwd, {**self.environment, **{name: str(value) for name, value in variables.items()}})
 
-    def run(self, *arguments: str, stdin: bytes = b"") -> bytes:
+    def run(self, *arguments: str, stdin: bytes = b"", fine: Collection[int] = (0,)) -> bytes:
         """Return what a git command wrote.
 
-        Raises GitError if it fails, StoreError if git is missing or the disk is full.
+        Raises GitError if its exit status is not `fine`, StoreError if git is missing or the disk is full.
         """
         try:
             done = subprocess.run(
@@ -67,7 +67,7 @@ class Git:
             if not self.cwd.is_dir():
                 raise StoreError(f"The folder {self.cwd} does not exist.") from error
             raise StoreError("The command `git` was not found. Install git 2.31 or newer.") from error
-        if done.returncode == 0:
+        if done.returncode in fine:
             return done.stdout
         said = done.stderr.decode("utf-8", "replace").strip()
         if "No space left on device" in said or "Disk quota exceeded" in said:

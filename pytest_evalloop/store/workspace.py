@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +99,18 @@ class Workspace:
     def tree(self, commit: str) -> str:
         """Return the tree of a commit."""
         return self._plain.line("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+    def ignored(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the paths that the user has git ignore; a tracked one is not, nor is one git refuses."""
+        if not paths:
+            return ()
+        prefix = self.repository.prefix
+        asked = b"\0".join(os.fsencode(prefix + path) for path in paths)
+        try:
+            said = self._theirs.run("check-ignore", "-z", "--stdin", stdin=asked, fine=(0, 1))
+        except GitError:
+            return ()
+        return tuple(os.fsdecode(path).removeprefix(prefix) for path in said.split(b"\0") if path)
 
     def files(self, commit: str) -> dict[str, tuple[str, str]]:
         """Return the mode (six octal digits) and blob of every file of the project in a commit."""

@@ -154,3 +154,41 @@ def test_values_of_the_search_space_run_anywhere_with_a_warning(project: Project
     status, output = project.loop("--evalloop-candidates", "1", "--evalloop-mutator", "search")
     assert status == 0, output
     assert "evalloop: WARNING: There is no sandbox" in output
+
+
+CACHING = '''"""Keeps what it saw, as snapshot and coverage tools do."""
+
+from hypothesis import given, settings, strategies as st
+from pathlib import Path
+
+
+def test_cached(candidate):
+    """What was seen is kept."""
+    with Path("{name}").open("a") as file:
+        file.write(candidate.id)
+
+
+@settings(derandomize=True, max_examples=5)
+@given(st.integers())
+def test_numbers(number):
+    """Any number will do."""
+    assert number == number + 0
+'''
+
+
+def test_evals_may_keep_caches_that_git_ignores(project: Project) -> None:
+    project.write("evals/test_cached.py", CACHING.format(name="seen.cache"))
+    project.write(".gitignore", "__pycache__/\n*.cache\n")
+    project.commit()
+    status, output = project.loop("--evalloop-candidates", "2")
+    assert status == 0, output
+
+
+@pytest.mark.parametrize(("name", "ignored"), [("seen.txt", "*.cache"), ("conftest.pyc", "*.pyc")])
+def test_evals_may_not_write_what_git_or_python_heeds(project: Project, name: str, ignored: str) -> None:
+    project.write("evals/test_cached.py", CACHING.format(name=name))
+    project.write(".gitignore", f"__pycache__/\n{ignored}\n")
+    project.commit()
+    status, output = project.loop("--evalloop-candidates", "2")
+    assert status == 1
+    assert f"{name} was added while candidate 1 was tried" in output
