@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from pytest_evalloop.loop.acceptance import first_line, suite_problems
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.findings import Canary, judge, refusals, remarks, unnoticed
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.refusal import CannotGate
@@ -22,10 +23,6 @@ from pytest_evalloop.suite.faults import HUMAN, UNTRAINED
 from pytest_evalloop.suite.project import SEED
 
 _MOST_AT_ONCE = 4
-
-
-class _Stopped(Exception):  # noqa: N818 - an order, not an error
-    """The gradings that are under way are to end."""
 
 
 def check(
@@ -102,13 +99,8 @@ def _grade_all(
     observer: Observer,
 ) -> dict[str, Grade | str]:
     """Return the grade of every stand-in, or why there is none; none goes on when one of them raises."""
-    stop = threading.Event()
 
-    def tick() -> None:
-        if stop.is_set():
-            raise _Stopped
-
-    def one(name: str) -> Grade | str:
+    def one(name: str, tick: Callable[[], None]) -> Grade | str:
         if name != UNTRAINED:
             return workshop.grade(baseline, training, stand_in=name, scores=scores, tick=tick)
         least = workshop.train_least(baseline, training.seed, tick)
@@ -116,18 +108,13 @@ def _grade_all(
             return f"its training {least.status.replace('_', ' ')}: {first_line(least.detail)}"
         return workshop.grade(baseline, least, stand_in=name, tick=tick)
 
-    with ThreadPoolExecutor(_at_once()) as pool:
-        waiting = {pool.submit(one, name): name for name in names}
+    with Crew(_at_once()) as crew:
+        waiting = {crew.submit(partial(one, name)): name for name in names}
         graded: dict[str, Grade | str] = {}
-        try:
-            for future in as_completed(waiting):
-                name = waiting[future]
-                graded[name] = future.result()
-                observer.note(f"canary: {name} is graded, {len(graded)} of {len(names)}")
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+        for future in as_completed(waiting):
+            name = waiting[future]
+            graded[name] = future.result()
+            observer.note(f"canary: {name} is graded, {len(graded)} of {len(names)}")
     return graded
 
 

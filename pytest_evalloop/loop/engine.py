@@ -8,22 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_evalloop.loop import canary
-from pytest_evalloop.loop.acceptance import (
-    Measurement,
-    confirm,
-    decide,
-    first_line,
-    shares_weights,
-    suite_problems,
-)
-from pytest_evalloop.loop.calibration import Calibration
+from pytest_evalloop.loop.acceptance import first_line, suite_problems
 from pytest_evalloop.loop.inspection import Inspector
+from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
-from pytest_evalloop.metric.audit import floor
 from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.protocols import Mutator, MutatorError
 from pytest_evalloop.records import (
@@ -38,10 +30,9 @@ from pytest_evalloop.records import (
 )
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.staging import UnfitTree
+from pytest_evalloop.suite.project import SEED
 
-SEED = 0
 _FRUITLESS = 5
-_CLOSER = 8  # times as many positions are audited before an acceptance counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +63,7 @@ class Engine:
         self._mutators = dict(mutators)
         self._observer = observer
         self._vault = Vault(record, workshop, observer, SEED) if vault else None
-        self._calibration = Calibration(settings.seeds, record, workshop, observer)
+        self._judge = Judge(settings, record, workshop, observer, self._vault)
 
     def run(self) -> Reached:
         """Run until a limit is reached; raises `CannotGate` when the baseline does not pass.
@@ -221,35 +212,13 @@ class Engine:
             return
         grade = self._grade(candidate, training)
         graded = time.monotonic()
-        decision = self._judge(candidate, training, grade)
+        decision = self._judge.judge(candidate, training, grade)
         tampering = self._inspector.tampering(candidate.number)
         if tampering:
             decision = Decision(
                 Verdict.REJECTED, f"tampering: {tampering[0]}", decision.delta, decision.margin
             )
         self._decide(candidate, training, grade, decision, graded - started)
-
-    def _judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
-        problems = suite_problems(grade, self._record.grades(self._record.baseline())[SEED])
-        incumbent = self._record.measurements(self._record.incumbent())
-        measured = (Measurement(training.key, training.seed, grade.scores),)
-        noise = None
-        if not problems and not shares_weights(incumbent, measured):
-            better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
-            noise = self._calibration.noise() if better or len(incumbent) > 1 else None
-            incumbent = self._record.measurements(self._record.incumbent())
-        least = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
-        decision = decide(incumbent, measured, problems, noise, least)
-        if decision.verdict is Verdict.REJECTED:
-            return decision
-        self._observer.stage(candidate.number, "auditing", candidate.description)
-        positions = _CLOSER * self._settings.audit
-        again = self._workshop.grade(candidate, training, objective_only=True, positions=positions)
-        decision = confirm(decision, grade, again)
-        if decision.verdict is Verdict.ACCEPTED and self._vault is not None:
-            reason = self._vault.contamination(candidate, grade)
-            return replace(decision, verdict=Verdict.REJECTED, reason=reason) if reason else decision
-        return decision
 
     def _train(self, candidate: Candidate) -> Training:
         known = [run for run in self._record.trainings(candidate) if run.seed == SEED]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_evalloop.candidate.sandbox import probe
 from pytest_evalloop.candidate.training import Trainer, prepare
-from pytest_evalloop.loop.engine import SEED, Engine
+from pytest_evalloop.loop.engine import Engine
 from pytest_evalloop.loop.grading import Suite, collect
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.observer import Observer
@@ -29,7 +29,7 @@ from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
 from pytest_evalloop.suite.imports import eval_files, mutable_imports
 from pytest_evalloop.suite.outcomes import Collected
-from pytest_evalloop.suite.project import prepare_failed
+from pytest_evalloop.suite.project import SEED, prepare_failed
 
 _COLLECT_SECONDS = 120.0
 

@@ -128,16 +128,15 @@ class Workshop:
         `stand_in` answers in the candidate's place; those are graded side by side, so each without workers.
         `scores` is what these artifacts are known to cost, so that a stand-in with the same costs is not scored.
         """
-        name = _worktree(candidate.number, f"grade-{stand_in}" if stand_in else "grade")
-        logs = self.folder(candidate.number) / (
-            f"canary-{stand_in}" if stand_in else f"grade-seed-{training.seed}"
-        )
+        purpose = "audit" if positions else {"val": "grade"}.get(split, split)
+        name = f"canary-{stand_in}" if stand_in else f"{purpose}-seed-{training.seed}"
+        logs = self.folder(candidate.number) / name
         known = logs / "scores.json"
         if scores:
             logs.mkdir(exist_ok=True)
             known.write_bytes(msgspec.json.encode(scores))
         suite = replace(self._suite, workers=None) if stand_in else self._suite
-        with self._workspace.worktree(name, candidate.commit) as tree:
+        with self._workspace.worktree(_worktree(candidate.number, name), candidate.commit) as tree:
             assignment = Assignment(
                 root=str(self._settings.root),
                 tree=str(tree),
