@@ -90,10 +90,13 @@ def figures() -> list[Figure]:
     accepted = [mutator for mutator, verdict, _ in rows if verdict == "accepted"]
     overhead = [seconds for _, _, seconds in rows]
     return [
-        Figure("default loop, first verdict (the baseline's)", f"{verdicts[0]:.0f} s", "", None),
         Figure(
-            "default loop, first candidate's verdict", f"{verdicts[1]:.0f} s", "≤ 120 s", verdicts[1] <= 120
+            "default loop, first verdict (the baseline's)",
+            f"{verdicts[0]:.0f} s",
+            "≤ 120 s",
+            verdicts[0] <= 120,
         ),
+        Figure("default loop, first candidate's verdict", f"{verdicts[1]:.0f} s", "", None),
         Figure("default loop, end", f"{total:.0f} s", "≤ 600 s", total <= 600),
         Figure("default loop, accepted", ", ".join(accepted) or "none", "≥ 1", bool(accepted)),
         Figure(

@@ -118,13 +118,14 @@ def decide(
     if not delta > margin:
         return Decision(
             Verdict.REJECTED,
-            f"bpb {before:.4f} -> {after:.4f}: the fall of {delta:.4f} is within the margin of {margin:.4f} ({why})",
+            f"bpb {before:.4f} -> {after:.4f}: the fall of {_bits(delta)} is within the margin of "
+            f"{_bits(margin)} ({why})",
             delta,
             margin,
         )
     return Decision(
         Verdict.ACCEPTED,
-        f"bpb {before:.4f} -> {after:.4f}: the fall of {delta:.4f} exceeds the margin of {margin:.4f} ({why})",
+        f"bpb {before:.4f} -> {after:.4f}: the fall of {_bits(delta)} exceeds the margin of {_bits(margin)} ({why})",
         delta,
         margin,
     )
@@ -155,6 +156,11 @@ def first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
     return (errors or lines or [""])[0][:300]
+
+
+def _bits(value: float) -> str:
+    """Show bits per byte with four decimals, or in powers of ten where these would say nothing."""
+    return f"{value:.4f}" if value >= 5e-5 or value == 0 else f"{value:.0e}"
 
 
 def _headline(text: str) -> str:
