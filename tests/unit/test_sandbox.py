@@ -458,10 +458,12 @@ def test_a_landlock_that_is_too_old_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_candidate_has_no_capability_and_gets_no_namespace(yard: Yard) -> None:
-    code = """
+def test_a_candidate_has_no_capability_and_gets_no_namespace(yard: Yard, mode: Mode) -> None:
+    # Only root can give up what a program of root could bring; for anybody else NoNewPrivs keeps that away.
+    names = ("CapEff", "CapBnd" if mode is Mode.BUBBLEWRAP or os.geteuid() == 0 else "CapPrm")
+    code = f"""
         status = Path("/proc/self/status").read_text()
-        found = [line.split()[1].strip("0") for line in status.splitlines() if line.startswith(("CapEff", "CapBnd"))]
+        found = [line.split()[1].strip("0") for line in status.splitlines() if line.startswith({names})]
         assert "NoNewPrivs:\\t1" in status
         assert libc.unshare(0x10000000) == -1 and libc.mount(b"a", b"/tmp", b"tmpfs", 0, 0) == -1
     """
@@ -751,7 +753,8 @@ def test_a_signal_and_a_status_are_told(yard: Yard, mode: Mode) -> None:
 def test_a_command_that_does_not_exist_is_named(yard: Yard) -> None:
     with yard.launch(["no-such-command"]) as process:
         assert process.wait(PATIENCE).detail == "exited with status 127"
-    assert yard.log.read_text() == "could not start 'no-such-command': No such file or directory\n"
+    # A folder of PATH that may not be read gives "Permission denied".
+    assert yard.log.read_text().startswith("could not start 'no-such-command': ")
 
 
 def test_memory_is_measured_and_limited(yard: Yard) -> None:
