@@ -259,7 +259,7 @@ def test_a_killed_warden_is_noticed_while_a_fork_holds_its_report(start: Start, 
 
 def report_descriptor(pid: int) -> int:
     """Return the warden's descriptor of the report, as its command line has it."""
-    return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[4])
+    return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[5])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
