@@ -182,13 +182,18 @@ class VaultScore:
 class Decision:
     """A verdict with its numbers: improvement, margin it had to exceed, and the reason in words.
 
-    `delta` is incumbent minus candidate in bits per byte, so an improvement is positive.
+    `delta` is incumbent minus candidate in bits per byte, so an improvement is positive; `low` and `high` are
+    the ends of its 95 % interval. `seeds` counts the trainings of the candidate that it was decided by, which
+    flatter what was accepted.
     """
 
     verdict: Verdict
     reason: str
     delta: float | None = None
     margin: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seeds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,8 @@ class Candidate:
     """One row of the ledger: a proposed change and all that is known about it so far.
 
     Number 0 is the baseline. `commit` is the proposed commit, `accepted_commit` the one with trailers
-    on the run's branch. A candidate without a verdict is still to be finished.
+    on the run's branch. A candidate without a verdict is still to be finished. `revoked` says why an acceptance
+    did not hold up, and `revoked_commit` is the commit that took it back.
     """
 
     run: str
@@ -216,6 +222,13 @@ class Candidate:
     check_seconds: float = 0.0
     overhead_seconds: float = 0.0
     detail: str = ""
+    revoked: str = ""
+    revoked_commit: str | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was accepted, and was not revoked since."""
+        return self.decision is not None and self.decision.verdict is Verdict.ACCEPTED and not self.revoked
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class Settings:
 
     Paths in `evals`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
     `root`; times are seconds, sizes bytes. `overdraft` is the share by which a training may use more
-    compute than the baseline before it is stopped. `audit` is how many positions of a score are audited;
+    compute than the baseline before it is stopped. `aa` says that all candidates change nothing but a comment and
+    their seeds. `audit` is how many positions of a score are audited;
     `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """
 
@@ -49,7 +50,10 @@ class Settings:
     seconds: float | None = None
     target: float | None = None
     patience: int | None = None
-    seeds: int = 3
+    seeds: int = 5
+    most_seeds: int = 8
+    level: float = 0.008
+    min_effect: float = 0.0
     memory_bytes: int | None = None
     train_seconds: float = 7200.0
     grade_seconds: float = 1800.0
@@ -60,6 +64,7 @@ class Settings:
     sandbox: str = "auto"
     unsafe: bool = False
     canary: bool = False
+    aa: bool = False
     readable: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     hidden_packages: tuple[str, ...] = ()
@@ -162,6 +167,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         value = text(name)
         return relative(root, value, f"evalloop_{name}") if value else None
 
+    nulls = number("aa", 1, "--evalloop-aa")
     return Settings(
         root=root,
         train=parse_command(text("train"), "evalloop_train"),
@@ -176,13 +182,16 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         space=path("space"),
         agent=parse_command(text("agent"), "evalloop_agent"),
         agent_seconds=seconds("agent_time", 600.0),
-        run=text("run") or None,
-        mutators=tuple(dict.fromkeys(words("mutator"))) or ("prompt", "search"),
-        candidates=number("candidates", 1, "--evalloop-candidates"),
+        run=text("run") or ("aa" if nulls else None),
+        mutators=("null",) if nulls else tuple(dict.fromkeys(words("mutator"))) or ("prompt", "search"),
+        candidates=nulls or number("candidates", 1, "--evalloop-candidates"),
         seconds=seconds("time", 0.0) or None,
         target=_target(text("target")),
         patience=number("patience", 1, "--evalloop-patience"),
-        seeds=number("seeds", 2, "evalloop_seeds") or 3,
+        seeds=number("seeds", 2, "evalloop_seeds") or 5,
+        most_seeds=number("most_seeds", 1, "evalloop_most_seeds") or 8,
+        level=_level(text("level")),
+        min_effect=_positive(text("min_effect"), "evalloop_min_effect") or 0.0,
         memory_bytes=parse_bytes(text("memory"), "evalloop_memory") if text("memory") else None,
         train_seconds=seconds("train_limit", 7200.0),
         grade_seconds=seconds("grade_limit", 1800.0),
@@ -192,6 +201,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         sandbox=_sandbox(text("sandbox") or "auto"),
         unsafe=bool(options.get("unsafe")),
         canary=bool(options.get("canary")),
+        aa=bool(nulls),
         readable=tuple(str(Path(item).expanduser()) for item in words("readable")),
         environment=tuple(words("environment")),
         hidden_packages=tuple(words("hidden_packages")),
@@ -215,6 +225,16 @@ def _positive(text: str, option: str) -> float | None:
         value = float("nan")
     if not 0 < value < float("inf"):
         raise SettingsError(f"{option} is {text!r}. Give a positive number, such as 1e-4.")
+    return value
+
+
+def _level(text: str) -> float:
+    value = _positive(text, "evalloop_level") or 0.008
+    if value > 0.1:
+        raise SettingsError(
+            f"evalloop_level is {text!r}: more than one in ten candidates that change nothing would be accepted. "
+            "Give a chance of at most 0.1, such as 0.008."
+        )
     return value
 
 

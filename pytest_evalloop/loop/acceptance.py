@@ -1,17 +1,33 @@
-"""The decision rule: pure functions from grades to a verdict with its reason."""
+"""The decision rule: pure functions from measurements to a verdict with its reason.
+
+A candidate is compared seed after seed, in a group-sequential test: it is accepted once its fall exceeds a
+margin that is planned so that all looks together accept a candidate which changes nothing with a chance of
+`Rule.level` at most. It is rejected when it is not better, or when further seeds would hardly show that it is.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from pytest_evalloop.loop.passing import headline
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.metric.statistics import SeedNoise, critical_value, mean_scores, paired_difference
-from pytest_evalloop.records import Decision, DocumentScore, Grade, Status, Verdict
+from pytest_evalloop.metric.sequential import critical_values, prospect
+from pytest_evalloop.metric.statistics import (
+    Difference,
+    SeedNoise,
+    critical_value,
+    independent,
+    mean_scores,
+    paired_difference,
+    student,
+)
+from pytest_evalloop.records import Decision, DocumentScore, Verdict
 
 CONFIDENCE = 0.95
-REPEATS_WITHIN = 1e-4
-"""Bits per byte by which a second scoring of the same weights may differ: rounding on an accelerator."""
+"""Of the interval that is printed beside an improvement."""
+_FLATTERY = 2.0  # seed noises by which the number of a just accepted candidate may be too low
+_SHAPE = -2.0  # of the spending: little of the level early, when hardly anything is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,47 +39,48 @@ class Measurement:
     scores: tuple[DocumentScore, ...]
 
 
-def suite_problems(grade: Grade, baseline: Grade | None) -> tuple[str, ...]:
-    """Return why `grade` is not a pass, in sentences; empty means that the full suite passed.
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How strict acceptance is.
 
-    A pass is exit status 0, every node id of `baseline` (None while it is graded itself) reported passed, none
-    besides, and an objective that was measured on the same documents and audited. Skipped, xfailed, missing,
-    or zero tests are not a pass.
+    `level` is the chance to accept a candidate that changes nothing, `most_seeds` how many seeds a candidate
+    gets at most, `least_effect` the smallest fall in bits per byte that counts, and `hope` the chance of an
+    acceptance below which no further seed is spent.
     """
-    if grade.status is not Status.COMPLETED:
-        return (f"the eval process {grade.status.replace('_', ' ')}: {grade.detail}",)
-    if not grade.outcomes:
-        return (
-            f"no test ran (the eval process ended with status {grade.exit_status}): {grade.detail}".rstrip(
-                ": "
-            ),
-        )
-    problems = [
-        f"{case.nodeid} {case.outcome}{': ' + first_line(case.message) if case.message else ''}"
-        for case in sorted(grade.outcomes, key=lambda case: case.nodeid.count("["))
-        if case.outcome != "passed"
-    ]
-    seen = {case.nodeid for case in grade.outcomes}
-    if baseline is not None:
-        expected = {case.nodeid for case in baseline.outcomes}
-        problems += [f"{nodeid} did not run" for nodeid in sorted(expected - seen)]
-        problems += [
-            f"{nodeid} ran, though the baseline has no such test" for nodeid in sorted(seen - expected)
-        ]
-    problems += [
-        f"{rate.id} ({rate.title}) failed" for rate in grade.rates if not rate.passed and not problems
-    ]
-    if not grade.scores and not problems:
-        problems.append("val_bpb was not measured")
-    if grade.scores and grade.audit is None:
-        problems.append("val_bpb was not audited")
-    if grade.scores and baseline is not None and grade.documents != baseline.documents:
-        problems.append("val_bpb was measured on other documents than the baseline's")
-    if grade.exit_status != 0 and not problems:
-        problems.append(
-            f"the eval process ended with status {grade.exit_status}: {grade.detail}".rstrip(": ")
-        )
-    return tuple(problems)
+
+    level: float = 0.008
+    most_seeds: int = 8
+    least_effect: float = 0.0
+    hope: float = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of a candidate after so many seeds: its fall in bits per byte, and what it rests on.
+
+    `error` is the paired standard error over documents, `incumbent` and `candidate` count independent seeds;
+    `final` says that a further seed would tell nothing more.
+    """
+
+    delta: float
+    error: float
+    incumbent: int
+    candidate: int
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A look against its margin; `accepted` None means that it is open, and `chance` what more seeds may bring.
+
+    `error` is the standard error of the fall, and `reach` half its interval of 95 %, in bits per byte.
+    """
+
+    accepted: bool | None
+    margin: float
+    error: float
+    reach: float
+    chance: float
 
 
 def shares_weights(incumbent: tuple[Measurement, ...], candidate: tuple[Measurement, ...]) -> bool:
@@ -72,97 +89,176 @@ def shares_weights(incumbent: tuple[Measurement, ...], candidate: tuple[Measurem
     return bool(candidate) and all(run.training_key in known for run in candidate)
 
 
-def decide(
+def judge(
     incumbent: tuple[Measurement, ...],
     candidate: tuple[Measurement, ...],
     problems: tuple[str, ...],
     noise: SeedNoise | None,
+    rule: Rule,
     floor: float = 0.0,
-) -> Decision:
-    """Accept a candidate whose suite passed and whose bits per byte fell by more than the margin.
+) -> Decision | None:
+    """Return the verdict on a candidate, or None when it and the incumbent are to be trained under one more seed.
 
-    The margin is a one-sided 95 % quantile times the standard error of the difference: the paired error
-    over documents and, for new weights, the training noise of both sides, Student's t having the degrees
-    of freedom of `noise`. On shared weights only the documents count. New weights without a known noise
-    are never accepted. The margin is at least `floor`, what an audit cannot tell from nothing.
+    Only a candidate whose suite passed, so without `problems`, can be accepted. On shared weights only the
+    documents count, and there is one look. New weights without a known `noise` are never accepted. The margin
+    is at least `floor`, what an audit cannot tell from nothing.
     """
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return Decision(Verdict.REJECTED, f"evals failed: {_headline(problems[0])}{more}")
+        return Decision(Verdict.REJECTED, f"evals failed: {headline(problems[0])}{more}")
+    shared = shares_weights(incumbent, candidate)
+    keys = {run.training_key for run in candidate}
+    paired = tuple(run for run in incumbent if run.training_key in keys) if shared else incumbent
     try:
-        shared = shares_weights(incumbent, candidate)
-        keys = {run.training_key for run in candidate}
-        paired = tuple(run for run in incumbent if run.training_key in keys) if shared else incumbent
         for run in (*paired, *candidate):
             bits_per_byte(run.scores)  # a mean would hide what one run cannot have cost
-        old = mean_scores([run.scores for run in paired])
-        new = mean_scores([run.scores for run in candidate])
-        before, after = bits_per_byte(old), bits_per_byte(new)
-        difference = paired_difference(old, new)
+        before, after = _mean(paired), _mean(candidate)
+        difference = paired_difference(
+            mean_scores([run.scores for run in paired]), mean_scores([run.scores for run in candidate])
+        )
     except (ValueError, OverflowError) as error:
-        return Decision(Verdict.REJECTED, f"bpb cannot be compared: {_headline(str(error))}")
-    delta = difference.delta
+        return Decision(Verdict.REJECTED, f"bpb cannot be compared: {headline(str(error))}")
+    delta, seeds = difference.delta, "" if len(candidate) == 1 else f" over {len(candidate)} seeds"
     if not (math.isfinite(delta) and delta > 0 and after < before):
-        return Decision(Verdict.REJECTED, f"bpb {after:.4f} is not below the incumbent's {before:.4f}", delta)
+        reason = f"bpb {after:.4f}{seeds} is not below the incumbent's {before:.4f}{_luck(before, candidate)}"
+        return Decision(Verdict.REJECTED, reason, delta, seeds=len(candidate))
     if shared:
-        margin = critical_value(CONFIDENCE, None) * difference.standard_error
-        why = f"documents ±{difference.standard_error:.4f}, same weights"
-    elif noise is None:
+        weighed = weigh_documents(difference, len(candidate[0].scores), rule, floor)
+        why, rest = f"documents ±{difference.standard_error:.4f}, same weights", ""
+    elif noise is None or not math.isfinite(noise.sd):
         return Decision(Verdict.REJECTED, "the training noise is unknown, so bpb cannot be judged", delta)
     else:
-        training = noise.sd * math.sqrt(1 / len(paired) + 1 / len(candidate))
-        total = math.hypot(difference.standard_error, training)
-        margin = critical_value(CONFIDENCE, noise.seeds - 1 if noise.sd > 0 else None) * total
-        why = f"documents ±{difference.standard_error:.4f}, seeds ±{training:.4f}"
-    margin = max(margin, floor)
-    if not delta > margin:
-        return Decision(
-            Verdict.REJECTED,
-            f"bpb {before:.4f} -> {after:.4f}: the fall of {_bits(delta)} is within the margin of "
-            f"{_bits(margin)} ({why})",
-            delta,
-            margin,
-        )
-    return Decision(
-        Verdict.ACCEPTED,
-        f"bpb {before:.4f} -> {after:.4f}: the fall of {_bits(delta)} exceeds the margin of {_bits(margin)} ({why})",
-        delta,
-        margin,
+        look = _look(difference, incumbent, candidate, noise)
+        weighed = weigh(look, noise, rule, floor)
+        training = noise.sd * math.sqrt(1 / look.incumbent + 1 / look.candidate)
+        counts = f"{look.incumbent} and {look.candidate}"
+        why = f"documents ±{difference.standard_error:.4f}, seeds ±{training:.4f} from {counts}"
+        rest = f"; the seed alone moves bpb by {noise.sd:.4f}{_hope(look, weighed, rule)}{_luck(before, candidate)}"
+    fall = f"bpb {before:.4f} -> {after:.4f}{seeds}: the fall of {_bits(delta)}"
+    return _verdict(
+        weighed, delta, len(candidate), f"{fall} {{}} the margin of {_bits(weighed.margin)} ({why})", rest
     )
 
 
-def confirm(decision: Decision, first: Grade, second: Grade) -> Decision:
-    """Uphold an acceptance only if a second scoring of the same weights, audited more closely, says the same."""
-    problems = suite_problems(second, None)
-    if problems:
-        return replace(
-            decision,
-            verdict=Verdict.REJECTED,
-            reason=f"the score does not hold up when it is measured again: {_headline(problems[0])}",
-        )
-    before, after = bits_per_byte(first.scores), bits_per_byte(second.scores)
-    if not abs(before - after) <= REPEATS_WITHIN:
-        return replace(
-            decision,
-            verdict=Verdict.REJECTED,
-            reason=f"the score does not repeat: the same weights cost {before:.4f} bpb, then {after:.4f}",
-        )
-    positions = sum(grade.audit.positions for grade in (first, second) if grade.audit is not None)
-    return replace(decision, reason=f"{decision.reason}; audited twice, at {positions:,} positions in all")
+def _verdict(weighed: Weighed, delta: float, seeds: int, reason: str, rest: str) -> Decision | None:
+    """Put a weighed fall into a decision; what is not finite, with a single document, is unknown."""
+    if weighed.accepted is None:
+        return None
+    margin, reach = (value if math.isfinite(value) else None for value in (weighed.margin, weighed.reach))
+    low, high = (None, None) if reach is None else (delta - reach, delta + reach)
+    if weighed.accepted:
+        return Decision(Verdict.ACCEPTED, reason.format("exceeds"), delta, margin, low, high, seeds)
+    return Decision(Verdict.REJECTED, reason.format("is within") + rest, delta, margin, low, high, seeds)
 
 
-def first_line(text: str) -> str:
-    """Return the line of a failure message that says most: pytest's `E` line, else the first one."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
-    return (errors or lines or [""])[0][:300]
+def promising(
+    incumbent: tuple[Measurement, ...], candidate: tuple[Measurement, ...], noise: SeedNoise | None
+) -> bool:
+    """Tell whether a candidate may be better than an incumbent whose own number flatters it."""
+    try:
+        before, after = _mean(incumbent), _mean(candidate)
+    except (ValueError, OverflowError):
+        return False
+    return after < before + (_FLATTERY * noise.sd if noise is not None else 0.0)
+
+
+def fallen_back(before: tuple[Measurement, ...], fresh: tuple[Measurement, ...]) -> str:
+    """Say that an acceptance does not hold up under fresh seeds; empty if it does.
+
+    It does not when these alone put it no lower than what it had replaced (`before`): half of those that were
+    accepted by luck fall back so, and hardly any of the others. What shares weights is compared on these.
+    """
+    keys = {run.training_key for run in fresh}
+    shared = tuple(run for run in before if run.training_key in keys)
+    same = {run.training_key for run in shared}
+    paired = tuple(run for run in fresh if run.training_key in same) if shared else fresh
+    old, new = _mean(shared or before), _mean(paired)
+    if new < old:
+        return ""
+    seeds = f"{len(paired)} fresh seed{'s' if len(paired) > 1 else ''}"
+    return f"under {seeds} it costs {new:.4f} bpb, which is not below the {old:.4f} that it replaced"
+
+
+def weigh_documents(difference: Difference, documents: int, rule: Rule, floor: float = 0.0) -> Weighed:
+    """Weigh a fall that was measured on the same weights: only the drawing of documents is chance."""
+    freedom, error = max(1, documents - 1), difference.standard_error
+    margin = max(critical_value(1 - rule.level, freedom) * error, floor, rule.least_effect)
+    reach = critical_value(0.5 + CONFIDENCE / 2, freedom) * error
+    return Weighed(difference.delta > margin, margin, error, reach, 0.0)
+
+
+def weigh(look: Look, noise: SeedNoise, rule: Rule, floor: float = 0.0) -> Weighed:
+    """Weigh a fall between two sets of weights against the margin of this look.
+
+    The variance of the fall is that of its documents and of both means over seeds; both sides are drawn
+    independently, which is cautious where common seeds bring them closer. Bounds of the normal are turned into
+    those of Student's t with the freedom of `noise`. A least effect raises the margin of every look.
+    """
+    most = max(rule.most_seeds, look.candidate)
+    sampled, seeded = look.error * look.error, noise.sd * noise.sd
+    variances = [
+        seeded * (1 / max(look.incumbent, seeds) + 1 / seeds) + sampled for seeds in range(1, most + 1)
+    ]
+    variance, last = variances[look.candidate - 1], variances[-1]
+    error, least = math.sqrt(variance), max(floor, rule.least_effect)
+    freedom = noise.freedom or None
+    reach = critical_value(0.5 + CONFIDENCE / 2, freedom) * error
+    if not math.isfinite(variance):
+        return Weighed(False, math.inf, error, reach, 0.0)
+    if noise.still:
+        # Trainings repeat: a second seed has to show that the candidate's do as well, and that is all.
+        margin = max(critical_value(1 - rule.level, None) * error, least)
+        better = look.delta > margin
+        return Weighed(None if better and look.candidate < 2 else better, margin, error, reach, 0.0)
+    bounds = critical_values(variances, rule.level, _SHAPE)
+    margin = max(student(_last(bounds[: look.candidate]), freedom) * error, least)
+    if look.delta > margin:
+        return Weighed(True, margin, error, reach, 1.0)
+    if look.final or look.candidate >= rule.most_seeds:
+        return Weighed(False, margin, error, reach, 0.0)
+    by_then = noise.freedom + (most - look.candidate) + max(0, most - look.incumbent)
+    goal = max(student(_last(bounds), by_then) * math.sqrt(last), least)
+    chance = prospect(look.delta, variance, last, goal)
+    return Weighed(None if chance >= rule.hope else False, margin, error, reach, chance)
+
+
+def _last(bounds: tuple[float, ...]) -> float:
+    """Return the last bound there is: a look without new information is held against that of the one before."""
+    return next(bound for bound in reversed(bounds) if math.isfinite(bound))
+
+
+def _look(
+    difference: Difference,
+    incumbent: tuple[Measurement, ...],
+    candidate: tuple[Measurement, ...],
+    noise: SeedNoise,
+) -> Look:
+    known, found = (
+        independent([bits_per_byte(run.scores) for run in runs], noise) for runs in (incumbent, candidate)
+    )
+    return Look(difference.delta, difference.standard_error, known, found, final=found < len(candidate))
+
+
+def _mean(runs: tuple[Measurement, ...]) -> float:
+    return bits_per_byte(mean_scores([run.scores for run in runs]))
+
+
+def _hope(look: Look, weighed: Weighed, rule: Rule) -> str:
+    if look.final:
+        return ", and other seeds changed nothing, so that they count as one"
+    if look.candidate >= rule.most_seeds:
+        return ""
+    return f", and {rule.most_seeds} seeds would show a gain with a chance of {100 * weighed.chance:.0f} %"
+
+
+def _luck(before: float, candidate: tuple[Measurement, ...]) -> str:
+    """Say what the first seed alone would have said, once there are more."""
+    if len(candidate) < 2:
+        return ""
+    first = before - bits_per_byte(candidate[0].scores)
+    return f"; the first seed alone said a fall of {_bits(first)}" if first > 0 else ""
 
 
 def _bits(value: float) -> str:
     """Show bits per byte with four decimals, or in powers of ten where these would say nothing."""
     return f"{value:.4f}" if value >= 5e-5 or value == 0 else f"{value:.0e}"
-
-
-def _headline(text: str) -> str:
-    """Return the first line that says anything: a reason is one line wherever it is printed."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "nothing was said")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_evalloop.loop.acceptance import first_line, suite_problems
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.findings import Canary, judge, refusals, remarks, unnoticed
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.passing import first_line, suite_problems
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.records import Candidate, DocumentScore, Grade, Status, Training
@@ -50,7 +50,7 @@ def rehearse(workshop: Workshop, baseline: Candidate, observer: Observer) -> Can
     training = workshop.find(baseline, SEED)
     if training is None:
         observer.stage(0, "training", baseline.description)
-        (training,) = workshop.train_all(baseline, [SEED], lambda progress: observer.progress(0, progress))
+        training = workshop.train(baseline, SEED, lambda progress: observer.progress(0, progress))
     if training.status is not Status.COMPLETED:
         raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
     known = find(workshop, baseline, training)

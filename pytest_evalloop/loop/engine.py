@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_evalloop.loop import canary
-from pytest_evalloop.loop.acceptance import first_line, suite_problems
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.passing import first_line, suite_problems
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.vault import Vault
@@ -91,7 +91,7 @@ class Engine:
             return f"the incumbent's {bpb:.4f} bpb reach {settings.target:g} (--evalloop-target)"
         rejected = 0
         for candidate in reversed(decided):
-            if candidate.decision is None or candidate.decision.verdict is Verdict.ACCEPTED:
+            if candidate.decision is None or candidate.stands:
                 break
             rejected += 1
         if settings.patience is not None and rejected >= settings.patience:
@@ -139,7 +139,7 @@ class Engine:
         names = list(self._mutators)
         name = names[(number - 1) % len(names)]
         self._observer.stage(number, "mutating", name)
-        tip = incumbent.accepted_commit or incumbent.commit
+        tip = self._record.tip()
         with self._workshop.edit(number, tip) as worktree:
             brief = self._brief(number, worktree, incumbent)
             try:
@@ -174,7 +174,7 @@ class Engine:
             number=number,
             seed=SEED,
             worktree=str(worktree),
-            incumbent=incumbent.accepted_commit or incumbent.commit,
+            incumbent=self._record.tip(),
             incumbent_bpb=incumbent.bpb if incumbent.bpb is not None else float("nan"),
             history=self._record.candidates(),
             mutable=settings.mutable,
@@ -215,33 +215,34 @@ class Engine:
         decision = self._judge.judge(candidate, training, grade)
         tampering = self._inspector.tampering(candidate.number)
         if tampering:
-            decision = Decision(
-                Verdict.REJECTED, f"tampering: {tampering[0]}", decision.delta, decision.margin
-            )
+            decision = replace(decision, verdict=Verdict.REJECTED, reason=f"tampering: {tampering[0]}")
         self._decide(candidate, training, grade, decision, graded - started)
 
     def _train(self, candidate: Candidate) -> Training:
-        known = [run for run in self._record.trainings(candidate) if run.seed == SEED]
+        seed = self._record.first_seed(candidate)
+        known = [run for run in self._record.trainings(candidate) if run.seed == seed]
         if known and (known[-1].status is not Status.COMPLETED or Path(known[-1].artifacts).is_dir()):
             return known[-1]
-        found = self._workshop.find(candidate, SEED)
-        if found is None:
+        if self._workshop.find(candidate, seed) is None:
             self._observer.stage(candidate.number, "training", candidate.description)
-            (found,) = self._workshop.train_all(
-                candidate, [SEED], lambda progress: self._observer.progress(candidate.number, progress)
-            )
-        training = found
+        training = self._workshop.train(
+            candidate, seed, lambda progress: self._observer.progress(candidate.number, progress)
+        )
         self._record.trained(candidate, training)
         return training
 
     def _grade(self, candidate: Candidate, training: Training) -> Grade:
-        known = self._record.grades(candidate).get(SEED)
+        known = self._record.grades(candidate).get(training.seed)
         if known is not None:
             return known
         self._observer.stage(candidate.number, "grading", candidate.description)
         grade = self._workshop.grade(candidate, training)
-        self._record.graded(candidate, SEED, grade)
+        self._record.graded(candidate, training.seed, grade)
         return grade
+
+    def _spent(self, candidate: Candidate) -> float:
+        """Return the compute of a candidate's trainings, under all seeds, that were not known before."""
+        return sum(run.compute_seconds for run in self._record.trainings(candidate) if not run.reused)
 
     # -- verdicts
 
@@ -276,12 +277,13 @@ class Engine:
             bpb=bits_per_byte(grade.scores) if grade.scores else None,
             passed=not suite_problems(grade, None),
             peak_bytes=training.peak_bytes,
-            train_seconds=0.0 if training.reused else training.compute_seconds,
+            train_seconds=self._spent(candidate),
             check_seconds=checks,
             overhead_seconds=max(0.0, seconds - work),
             detail=grade.detail,
         )
         if decision.verdict is Verdict.ACCEPTED:
-            decided = replace(decided, accepted_commit=self._workshop.seal(decided, grade))
+            commit = self._workshop.seal(decided, grade, self._record.tip())
+            decided = replace(decided, accepted_commit=commit)
         self._record.decided(decided)
         self._observer.decided(decided)

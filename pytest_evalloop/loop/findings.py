@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_evalloop.loop.acceptance import first_line
+from pytest_evalloop.loop.passing import first_line
 from pytest_evalloop.records import Grade, Rate, Status
 from pytest_evalloop.suite.failure_modes import base
 from pytest_evalloop.suite.faults import describe

@@ -1,18 +1,19 @@
-"""From a graded candidate to its verdict: compared, and if it would be accepted, measured once more."""
+"""From a graded candidate to its verdict: compared seed after seed, and measured once more before it counts."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_evalloop.loop.acceptance import Measurement, confirm, decide, shares_weights, suite_problems
-from pytest_evalloop.loop.calibration import Calibration
+from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.passing import confirm, suite_problems
 from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.refusal import CannotGate
+from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.audit import floor
-from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.records import Candidate, Decision, Grade, Training, Verdict
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.project import SEED
@@ -27,30 +28,84 @@ class Judge:
         self, settings: Settings, record: Record, workshop: Workshop, observer: Observer, vault: Vault | None
     ) -> None:
         self._settings = settings
+        self._rule = Rule(settings.level, settings.most_seeds, settings.min_effect)
         self._record = record
         self._workshop = workshop
         self._observer = observer
         self._vault = vault
-        self._calibration = Calibration(settings.seeds, record, workshop, observer)
+        self._repeats = Repeats(record, workshop, observer)
 
     def judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
-        """Return the verdict on a candidate; raises `CannotGate` when the training noise cannot be measured."""
-        decision = self._compare(training, grade)
+        """Return the verdict on a candidate; raises `CannotGate` when the baseline cannot be measured again."""
+        decision = self._compare(candidate, grade)
         if decision.verdict is Verdict.REJECTED:
             return decision
         return self._confirm(candidate, training, grade, decision)
 
-    def _compare(self, training: Training, grade: Grade) -> Decision:
+    def _compare(self, candidate: Candidate, grade: Grade) -> Decision:
         problems = suite_problems(grade, self._record.grades(self._record.baseline())[SEED])
-        incumbent = self._record.measurements(self._record.incumbent())
-        measured = (Measurement(training.key, training.seed, grade.scores),)
-        noise = None
-        if not problems and not shares_weights(incumbent, measured):
-            better = bits_per_byte(grade.scores) < bits_per_byte(incumbent[0].scores)
-            noise = self._calibration.noise() if better or len(incumbent) > 1 else None
-            incumbent = self._record.measurements(self._record.incumbent())
         least = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
-        return decide(incumbent, measured, problems, noise, least)
+        while True:
+            incumbent, measured = self._record.incumbent(), self._record.measurements(candidate)
+            known = self._record.measurements(incumbent)
+            if not problems and not shares_weights(known, measured):
+                known = self._record.reference(incumbent)
+                if missing := self._missing(incumbent, measured):
+                    self._refer(incumbent, missing)
+                    continue  # the incumbent may be another one now
+            decision = judge(known, measured, problems, self._repeats.noise(), self._rule, least)
+            if decision is not None:
+                return decision
+            wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
+            self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1} of both")
+            failures = self._repeats.measure(wanted)
+            if candidate.number in failures:
+                return Decision(Verdict.REJECTED, f"it does not repeat: {failures[candidate.number]}")
+            if incumbent.number in failures:
+                self._take_back(incumbent, f"it does not repeat: {failures[incumbent.number]}")
+
+    def _missing(self, incumbent: Candidate, measured: tuple[Measurement, ...]) -> int:
+        """Return how many fresh seeds the incumbent lacks: one before anything is compared with it, then all."""
+        reference, noise = self._record.reference(incumbent), self._repeats.noise()
+        if not reference:
+            return 1
+        return max(0, self._enough() - len(reference)) if promising(reference, measured, noise) else 0
+
+    def _enough(self) -> int:
+        """Return how many fresh seeds an incumbent is to have: one where seeds change nothing."""
+        noise = self._repeats.noise()
+        return 1 if noise is not None and noise.still else self._settings.seeds
+
+    def _refer(self, incumbent: Candidate, missing: int) -> None:
+        """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
+        who = "the baseline" if incumbent.number == 0 else f"the incumbent {incumbent.number}"
+        self._observer.note(f"measuring {who} under {missing} fresh seed{'s' if missing > 1 else ''}")
+        failures = self._repeats.measure([(incumbent, missing)])
+        if incumbent.number in failures:
+            self._take_back(incumbent, f"it does not repeat: {failures[incumbent.number]}")
+            return
+        noise = self._repeats.noise()
+        if noise is not None:
+            self._observer.note(
+                f"training noise: the seed alone moves bpb by {noise.sd:.4f} "
+                f"(sd, {noise.freedom} degrees of freedom)"
+            )
+        if incumbent.number and len(self._record.reference(incumbent)) >= self._enough():
+            before = self._record.measurements(self._predecessor(incumbent))
+            if reason := fallen_back(before, self._record.reference(incumbent)):
+                self._take_back(incumbent, reason)
+
+    def _predecessor(self, incumbent: Candidate) -> Candidate:
+        standing = self._record.accepted()
+        return standing[[candidate.number for candidate in standing].index(incumbent.number) - 1]
+
+    def _take_back(self, incumbent: Candidate, reason: str) -> None:
+        """Revoke an acceptance in the open; raises `CannotGate` for the baseline, which nothing stands behind."""
+        if incumbent.number == 0:
+            raise CannotGate(f"The baseline cannot be measured again, so its noise is unknown: {reason}")
+        commit = self._workshop.unseal(incumbent, self._predecessor(incumbent), reason)
+        self._record.revoked(incumbent, reason, commit)
+        self._observer.note(f"REVOKED {incumbent.run}/{incumbent.number}: {reason}")
 
     def _confirm(
         self, candidate: Candidate, training: Training, grade: Grade, decision: Decision

@@ -56,6 +56,10 @@ class Opened:
         """Return what the vault says about baseline and incumbent, in sentences."""
         return vault_lines(self.record, SEED)
 
+    def compute_seconds(self) -> float:
+        """Return what the run's trainings cost."""
+        return self.record.compute_seconds()
+
     def candidates(self) -> tuple[Candidate, ...]:
         """Return all candidates so far, the baseline first."""
         return self.record.candidates()

@@ -9,7 +9,11 @@ from pytest_evalloop.candidate.process import clean_environment
 from pytest_evalloop.settings import Settings, SettingsError, require
 from pytest_evalloop.store.scope import matches, matching, protected
 
-RESUMED = ("budget", "data", "evals", "load", "mutable", "prompt", "seeds", "train")
+RESUMED = (
+    "aa",
+    *("budget", "data", "evals", "level", "load", "min_effect", "most_seeds", "mutable", "prompt", "seeds"),
+    "train",
+)
 """The settings that a run's numbers depend on, so that they cannot change while it lasts."""
 
 
@@ -52,10 +56,14 @@ def check(settings: Settings, files: Collection[str]) -> None:
 def frozen(settings: Settings) -> dict[str, object]:
     """Return the settings that are recorded with a run."""
     return {
+        "aa": settings.aa,
         "budget": str(settings.budget),
         "data": settings.data,
         "evals": list(settings.evals),
+        "level": settings.level,
         "load": settings.load,
+        "min_effect": settings.min_effect,
+        "most_seeds": settings.most_seeds,
         "mutable": list(settings.mutable),
         "prompt": settings.prompt,
         "seeds": settings.seeds,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 from pytest_evalloop.loop.acceptance import Measurement
+from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.records import Candidate, Grade, Run, Training, VaultScore, Verdict
 from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.ledger import Ledger
 from pytest_evalloop.store.results import write_results
 from pytest_evalloop.store.workspace import Workspace, branch_ref, candidate_ref
+from pytest_evalloop.suite.project import SEED
+
+_APART = 1000  # from the seeds of one null candidate to those of the next
 
 
 class Record:
@@ -77,6 +82,15 @@ class Record:
         """Return the candidate that was accepted last."""
         return self._ledger.incumbent(self.run.name)
 
+    def tip(self) -> str:
+        """Return the commit that the next candidate is made from."""
+        stations = self._stations()
+        return stations[-1] if stations else self.baseline().commit
+
+    def accepted(self) -> tuple[Candidate, ...]:
+        """Return baseline and accepted candidates that were not revoked, in the order of their acceptance."""
+        return tuple(candidate for candidate in self._ledger.decided(self.run.name) if candidate.stands)
+
     def unfinished(self) -> tuple[Candidate, ...]:
         """Return the candidates that were proposed and have no verdict."""
         return self._ledger.open_candidates(self.run.name)
@@ -96,6 +110,59 @@ class Record:
             Measurement(keys[seed], seed, grade.scores)
             for seed, grade in sorted(self.grades(candidate).items())
             if grade.scores
+        )
+
+    def reference(self, candidate: Candidate) -> tuple[Measurement, ...]:
+        """Return the measurements of an incumbent that others are compared with.
+
+        Weights that an acceptance was decided by are left out: they were chosen for their luck as well.
+        """
+        return next(
+            (runs for other, runs in self._references() if other.number == candidate.number),
+            (),
+        )
+
+    def repeated(self) -> list[list[float]]:
+        """Return the bits per byte of weights that nobody chose, a list a tree, one a seed.
+
+        What candidates were judged by is left out: those that looked lucky at first were given more seeds.
+        """
+        known: set[str] = set()
+        groups = []
+        for _, runs in self._references():
+            groups.append([bits_per_byte(run.scores) for run in runs if run.training_key not in known])
+            known |= {run.training_key for run in runs}
+        return groups
+
+    def _references(self) -> Iterator[tuple[Candidate, tuple[Measurement, ...]]]:
+        """Yield the baseline and all that were ever accepted, each with its measurements under fresh seeds."""
+        known: set[str] = set()
+        chosen: set[str] = set()
+        for candidate in self._ledger.decided(self.run.name):
+            if candidate.decision is None or candidate.decision.verdict is Verdict.REJECTED:
+                continue
+            runs = self.measurements(candidate)
+            chosen |= {run.training_key for run in runs[: candidate.decision.seeds]} - known
+            known |= {run.training_key for run in runs}
+            yield candidate, tuple(run for run in runs if run.training_key not in chosen)
+
+    def first_seed(self, candidate: Candidate) -> int:
+        """Return the seed of a candidate's first training: that of all others, unless nulls are compared."""
+        apart = self.run.settings.get("aa") and candidate.number > 0
+        return SEED + candidate.number * _APART if apart else SEED
+
+    def next_seed(self, candidate: Candidate) -> int:
+        """Return the first seed under which a candidate was not trained yet."""
+        seeds = [training.seed for training in self.trainings(candidate)]
+        return max(seeds) + 1 if seeds else self.first_seed(candidate)
+
+    def compute_seconds(self) -> float:
+        """Return what all trainings of the run cost that were not known before."""
+        return sum(
+            training.compute_seconds
+            for candidate in self.candidates()
+            for training in self.trainings(candidate)
+            if not training.reused
         )
 
     def vault(self) -> tuple[VaultScore, ...]:
@@ -130,6 +197,12 @@ class Record:
         self._sort_artifacts(candidate)
         self._write_results()
 
+    def revoked(self, candidate: Candidate, reason: str, commit: str) -> None:
+        """Record that an acceptance did not hold up, and move the branch to the commit that takes it back."""
+        self._ledger.revoke(self.run.name, candidate.number, reason, commit)
+        self._advance()
+        self._write_results()
+
     def _keep(self, candidate: Candidate) -> None:
         ref = candidate_ref(self.run.name, candidate.number)
         if self._workspace.ref(ref) != candidate.commit:
@@ -141,30 +214,32 @@ class Record:
             diff.write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def _advance(self) -> None:
-        """Move the branch to the incumbent, and only from where the loop itself left it."""
-        accepted = [
-            candidate.accepted_commit
-            for candidate in self.candidates()
-            if candidate.decision is not None
-            and candidate.decision.verdict is Verdict.ACCEPTED
-            and candidate.accepted_commit
-        ]
-        if not accepted:
+        """Move the branch to its tip, and only from where the loop itself left it."""
+        stations = self._stations()
+        if not stations:
             return
         name = branch_ref(self.run.name)
         stands = self._workspace.ref(name)
-        if stands == accepted[-1]:
+        if stands == stations[-1]:
             return
-        if stands is not None and stands not in accepted:
+        if stands is not None and stands not in stations:
             raise StoreError(
                 f"The branch evalloop/{self.run.name} stands at {stands[:12]}, where this loop never put it. Set it "
-                f"back with git update-ref {name} {accepted[-1]}, or start another run with --evalloop-run NAME."
+                f"back with git update-ref {name} {stations[-1]}, or start another run with --evalloop-run NAME."
             )
-        self._workspace.update_ref(name, accepted[-1], stands)
+        self._workspace.update_ref(name, stations[-1], stands)
+
+    def _stations(self) -> list[str]:
+        """Return the commits that the branch stood at, in order: acceptances, and what took them back."""
+        return [
+            commit
+            for candidate in self._ledger.decided(self.run.name)
+            for commit in (candidate.accepted_commit, candidate.revoked_commit)
+            if commit
+        ]
 
     def _sort_artifacts(self, candidate: Candidate) -> None:
-        decision = candidate.decision
-        if decision is not None and decision.verdict is Verdict.ACCEPTED:
+        if candidate.stands:
             for training in self.trainings(candidate):
                 link = (
                     self._home.candidate(self.run.name, candidate.number) / f"artifacts-seed-{training.seed}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pytest_evalloop.loop.acceptance import suite_problems
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.passing import suite_problems
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap

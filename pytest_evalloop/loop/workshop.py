@@ -14,7 +14,6 @@ import msgspec
 
 from pytest_evalloop.candidate.training import (
     Progress,
-    RunningTraining,
     Trainer,
     cap,
     environment_fingerprint,
@@ -73,28 +72,18 @@ class Workshop:
         """Return the training of this very content, if there was one, also as part of another candidate."""
         return self._trainer.find(self._trainer.key(self._workspace.files(candidate.commit), seed))
 
-    def train_all(
-        self, candidate: Candidate, seeds: Sequence[int], tick: Callable[[Progress | None], None]
-    ) -> list[Training]:
-        """Train a candidate under several seeds side by side, each only if its content was never trained."""
-        files = self._workspace.files(candidate.commit)
-        keys = {seed: self._trainer.key(files, seed) for seed in seeds}
-        done = {seed: found for seed, key in keys.items() if (found := self._trainer.find(key)) is not None}
-        folder = self.folder(candidate.number)
-        with contextlib.ExitStack() as stack:
-            running: dict[int, RunningTraining] = {}
-            for seed in seeds:
-                if seed in done:
-                    continue
-                name = _worktree(candidate.number, f"seed-{seed}")
-                tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
-                log = folder / f"train-seed-{seed}.log"
-                running[seed] = stack.enter_context(
-                    self._trainer.start(tree, keys[seed], seed, log, self._cap)
-                )
-            for seed, training in running.items():
-                done[seed] = training.wait(tick)
-        return [done[seed] for seed in seeds]
+    def train(self, candidate: Candidate, seed: int, tick: Callable[[Progress | None], None]) -> Training:
+        """Train a candidate under a seed, unless this very content was trained before."""
+        key = self._trainer.key(self._workspace.files(candidate.commit), seed)
+        if (found := self._trainer.find(key)) is not None:
+            return found
+        name = _worktree(candidate.number, f"seed-{seed}")
+        log = self.folder(candidate.number) / f"train-seed-{seed}.log"
+        with (
+            self._workspace.worktree(name, candidate.commit) as tree,
+            self._trainer.start(tree, key, seed, log, self._cap) as running,
+        ):
+            return running.wait(tick)
 
     def train_least(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> Training:
         """Train a candidate for the smallest budget there is, one step or one of another unit."""
@@ -166,8 +155,8 @@ class Workshop:
         key = hashlib.sha256(repr((version("pytest-evalloop"), *content)).encode()).hexdigest()
         return self._home.path / "canary" / f"{key}.json"
 
-    def seal(self, candidate: Candidate, graded: Grade) -> str:
-        """Return the commit, with trailers, under which an accepted candidate enters the run's branch."""
+    def seal(self, candidate: Candidate, graded: Grade, tip: str) -> str:
+        """Return the commit, with trailers, under which an accepted candidate enters the branch at `tip`."""
         if candidate.number == 0:
             return candidate.commit
         delta = candidate.decision.delta if candidate.decision is not None else None
@@ -184,7 +173,15 @@ class Workshop:
             f"Candidate: {candidate.run}/{candidate.number}",
         ]
         tree = self._workspace.tree(candidate.commit)
-        return self._workspace.commit_tree(tree, candidate.parent, "\n".join(lines) + "\n")
+        return self._workspace.commit_tree(tree, tip, "\n".join(lines) + "\n")
+
+    def unseal(self, candidate: Candidate, predecessor: Candidate, reason: str) -> str:
+        """Return the commit that takes an accepted candidate back: the predecessor's tree, and why."""
+        assert candidate.accepted_commit is not None
+        tree = self._workspace.tree(predecessor.accepted_commit or predecessor.commit)
+        who = f"{candidate.run}/{candidate.number}"
+        lines = [f"Revoke {who}: {candidate.description}", "", reason, "", f"Revokes: {who}"]
+        return self._workspace.commit_tree(tree, candidate.accepted_commit, "\n".join(lines) + "\n")
 
 
 def _worktree(number: int, what: str) -> str:

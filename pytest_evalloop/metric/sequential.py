@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 _NORMAL = statistics.NormalDist()
-_GRAIN = 1000  # information times are rounded to this fraction, so that the same looks are computed once
+_GRAIN = 250  # information times are rounded to this fraction, so that the same looks are computed once
 _POINTS = 241  # of the grid on which the density of those that go on is kept; odd, for Simpson's rule
 _FAR = 8.0  # standard deviations below which nothing is
 

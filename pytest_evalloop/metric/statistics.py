@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pytest_evalloop.records import DocumentScore
+
+_NORMAL = statistics.NormalDist()
+_IMPLAUSIBLE = 1e-3
+_ROUNDING = 1e-9  # bits per byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +24,54 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class SeedNoise:
-    """How much the training seed alone moves bits per byte: sample sd over `seeds` runs."""
+    """How much the training seed alone moves bits per byte: a pooled sd with its degrees of freedom.
+
+    An sd of 0 with no freedom says that trainings repeat exactly, whatever the seed.
+    """
 
     sd: float
-    seeds: int
+    freedom: int
+
+    @property
+    def still(self) -> bool:
+        """Whether seeds change nothing but rounding."""
+        return self.sd < _ROUNDING
 
 
-def seed_noise(bpbs: Sequence[float]) -> SeedNoise:
-    """Estimate training noise from the bits per byte of one tree under different seeds.
+def seed_noise(groups: Sequence[Sequence[float]]) -> SeedNoise | None:
+    """Pool the spread between seeds over several trees, each given as its bits per byte, one a seed.
 
-    Raises `ValueError` for fewer than two runs.
+    Identical results count as one sample: whoever ignores the seed tells nothing about it. None if no tree
+    was measured under two seeds.
     """
-    if len(bpbs) < 2:
-        raise ValueError("training noise needs at least two seeds")
-    return SeedNoise(statistics.stdev(bpbs), len(bpbs))
+    spread = [set(group) for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in spread)
+    if freedom:
+        squares = math.fsum(_squares(group) for group in spread)
+        return SeedNoise(math.sqrt(squares / freedom), freedom)
+    return SeedNoise(0.0, 0) if any(len(group) > 1 for group in groups) else None
+
+
+def independent(results: Sequence[float], noise: SeedNoise) -> int:
+    """Return how many samples the results of one tree under different seeds amount to.
+
+    Identical results are one sample. So are results that lie closer together than seeds would leave them in
+    one of a thousand cases (chi-square): a tree that all but ignores its seed cannot buy certainty.
+    """
+    distinct = set(results)
+    if noise.still:
+        return len(results)
+    if len(distinct) < 2:
+        return len(distinct)
+    from scipy.special import chdtr
+
+    chance = chdtr(len(distinct) - 1, _squares(distinct) / noise.sd**2)
+    return 1 if chance < _IMPLAUSIBLE else len(distinct)
+
+
+def _squares(values: Collection[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values)
 
 
 def mean_scores(runs: Sequence[Sequence[DocumentScore]]) -> tuple[DocumentScore, ...]:
@@ -76,10 +114,19 @@ def paired_difference(old: Sequence[DocumentScore], new: Sequence[DocumentScore]
 def critical_value(confidence: float, freedom: int | None) -> float:
     """Return the one-sided quantile of Student's t with `freedom` degrees, of the normal for None."""
     if freedom is None:
-        return statistics.NormalDist().inv_cdf(confidence)
+        return _NORMAL.inv_cdf(confidence)
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, confidence))
+
+
+def student(bound: float, freedom: int | None) -> float:
+    """Return the value that Student's t exceeds as rarely as the normal exceeds `bound`; None is the normal."""
+    if freedom is None or math.isinf(bound):
+        return bound
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(freedom, _NORMAL.cdf(-bound)))
 
 
 def upper_bound(failures: int, cases: int, confidence: float = 0.95) -> float:

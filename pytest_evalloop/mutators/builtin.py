@@ -13,7 +13,14 @@ from pytest_evalloop.settings import Settings, SettingsError
 
 def builtin() -> Mapping[str, MutatorFactory]:
     """Return the factories of `search`, `prompt` and `agent` by name; nothing heavy is imported here."""
-    return MappingProxyType({"search": _search, "prompt": _prompt, "agent": _agent})
+    return MappingProxyType({"search": _search, "prompt": _prompt, "agent": _agent, "null": _null})
+
+
+def _null(settings: Settings) -> Mutator:  # noqa: ARG001 - it works in every project
+    """Make the `null` mutator, which changes nothing."""
+    from pytest_evalloop.mutators.null import NullMutator
+
+    return NullMutator()
 
 
 def _search(settings: Settings) -> Mutator:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_evalloop.mutators.space import Value
-from pytest_evalloop.records import Candidate, Status, Verdict
+from pytest_evalloop.records import Candidate, Status
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
@@ -65,14 +65,25 @@ def _row(candidate: Candidate) -> str:
         str(candidate.number),
         candidate.mutator,
         candidate.description,
-        "baseline" if candidate.number == 0 else str(decision.verdict) if decision else "",
+        _verdict(candidate),
         "" if decision is None or decision.delta is None else f"{decision.delta:+.4f}",
         "" if candidate.bpb is None else f"{candidate.bpb:.4f}",
         ": ".join(
-            part for part in (str(status) if broken else "", decision.reason if decision else "") if part
+            part
+            for part in (
+                str(status) if broken else "",
+                candidate.revoked or (decision.reason if decision else ""),
+            )
+            if part
         ),
     )
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _verdict(candidate: Candidate) -> str:
+    if candidate.number == 0:
+        return "baseline"
+    return "revoked" if candidate.revoked else str(candidate.decision.verdict) if candidate.decision else ""
 
 
 def _cell(text: str) -> str:
@@ -115,5 +126,4 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
 
 def accepted(candidate: Candidate) -> bool:
     """Return whether the candidate became an incumbent; the baseline was none of the accepted."""
-    decision = candidate.decision
-    return candidate.number > 0 and decision is not None and decision.verdict is Verdict.ACCEPTED
+    return candidate.number > 0 and candidate.stands

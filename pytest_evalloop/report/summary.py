@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from pytest_evalloop.records import Candidate, Verdict
+from pytest_evalloop.records import Candidate
 
-_HEAD = ("#", "verdict", "bpb", "change", "margin", "mutator", "what it tried")
+_HEAD = ("#", "verdict", "bpb", "change", "margin", "seeds", "mutator", "what it tried")
 _WIDTH = 60
 
 
@@ -26,7 +26,7 @@ def table(candidates: Sequence[Candidate]) -> list[str]:
     """Return the candidates as lines of aligned columns, the baseline first."""
     rows = [_HEAD, *(_row(candidate) for candidate in candidates)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    right = {0, 2, 3, 4}
+    right = {0, 2, 3, 4, 5}
     return [
         "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
@@ -41,12 +41,13 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
     text = candidate.description
     return (
         str(candidate.number),
-        decision.verdict.value if decision is not None else "open",
+        "revoked" if candidate.revoked else decision.verdict.value if decision is not None else "open",
         _number(candidate.bpb),
         _number(
             0.0 - decision.delta if decision is not None and decision.delta is not None else None, "+.4f"
         ),
         _number(decision.margin if decision is not None else None),
+        str(decision.seeds or "") if decision is not None else "",
         candidate.mutator,
         text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…",
     )
@@ -65,12 +66,36 @@ def gain(candidates: Sequence[Candidate], incumbent: Candidate) -> str:
     )
 
 
-def costs(candidates: Sequence[Candidate]) -> str:
-    """Say what the decided candidates cost: training, checks, and the overhead of the loop itself."""
+def chances(candidates: Sequence[Candidate], level: float) -> str:
+    """Say how many of the acceptances so far may be luck: the level of the test, summed over all candidates."""
+    judged = _judged(candidates)
+    return (
+        f"false accepts to expect so far: at most {level * len(judged):.2g} ({len(judged)} candidates compared, "
+        f"each with a chance of at most {100 * level:g} % if it changes nothing)"
+    )
+
+
+def nulls(candidates: Sequence[Candidate], level: float) -> str:
+    """Say how many candidates that change nothing were accepted, and how many keep-if-lower would have kept."""
+    judged = _judged(candidates)
+    accepted = sum(candidate.stands for candidate in judged)
+    revoked = sum(bool(candidate.revoked) for candidate in judged)
+    taken = f" and {revoked} accepted for a while" if revoked else ""
+    best, kept = candidates[0].bpb, 0
+    for candidate in judged:
+        if best is not None and candidate.bpb is not None and candidate.bpb < best:
+            best, kept = candidate.bpb, kept + 1
+    return (
+        f"A/A: {accepted} of {len(judged)} candidates that change nothing accepted{taken}; at most "
+        f"{level * len(judged):.2g} to expect. Keep if lower would have kept {kept}"
+    )
+
+
+def costs(candidates: Sequence[Candidate], training: float) -> str:
+    """Say what the loop cost: seconds of training, of checks, and the overhead of the loop itself."""
     graded = [candidate for candidate in candidates if candidate.bpb is not None]
     if not graded:
         return "no candidate was graded"
-    training = sum(candidate.train_seconds for candidate in candidates)
     checks = sum(candidate.check_seconds for candidate in graded)
     overhead = [candidate.overhead_seconds for candidate in graded]
     peak = max((candidate.peak_bytes or 0 for candidate in candidates), default=0)
@@ -81,10 +106,9 @@ def costs(candidates: Sequence[Candidate]) -> str:
     )
 
 
-def counts(candidates: Sequence[Candidate]) -> tuple[int, int]:
-    """Return how many candidates, the baseline aside, were accepted and rejected."""
-    verdicts = [candidate.decision.verdict for candidate in candidates[1:] if candidate.decision is not None]
-    return verdicts.count(Verdict.ACCEPTED), verdicts.count(Verdict.REJECTED)
+def _judged(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that came as far as a comparison."""
+    return [candidate for candidate in candidates[1:] if candidate.bpb is not None and candidate.passed]
 
 
 def _number(value: float | None, form: str = ".4f") -> str:

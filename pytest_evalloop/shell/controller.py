@@ -13,7 +13,7 @@ from pytest_evalloop.loop.opening import Opened, open_loop
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.protocols import MutatorFactory
 from pytest_evalloop.records import Candidate, Verdict
-from pytest_evalloop.report.summary import costs, gain, table
+from pytest_evalloop.report.summary import chances, costs, gain, nulls, table
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.shell.session import read_settings, say, usage_errors
 from pytest_evalloop.shell.terminal import LiveLine, PlainLines
@@ -109,7 +109,10 @@ class Controller:
         for line in opened.vault_lines():
             terminalreporter.write_line(line, red=line.startswith("CONTAMINATION"))
         terminalreporter.write_line(gain(candidates, opened.incumbent()))
-        terminalreporter.write_line(costs(candidates))
+        terminalreporter.write_line(
+            (nulls if self._settings.aa else chances)(candidates, self._settings.level)
+        )
+        terminalreporter.write_line(costs(candidates, opened.compute_seconds()))
         terminalreporter.write_line(f"accepted commits: git log evalloop/{opened.name}")
         terminalreporter.write_line(f"all candidates: {opened.results}")
         if self._reason:

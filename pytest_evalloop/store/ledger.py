@@ -125,9 +125,31 @@ class Ledger:
         with self._transaction():
             self._replace(candidate)
 
+    def revoke(self, run: str, number: int, reason: str, commit: str) -> None:
+        """Record that an acceptance did not hold up; its verdict stays on record beside it.
+
+        Raises StoreError unless the candidate is the incumbent and not the baseline.
+        """
+        with self._transaction():
+            if number == 0 or self.incumbent(run).number != number:
+                raise StoreError(
+                    f"Candidate {number} of run {run!r} is no incumbent, so it cannot be revoked."
+                )
+            self._connection.execute(
+                "UPDATE candidates SET revoked = ?, revoked_commit = ? WHERE run = ? AND number = ?",
+                (reason, commit, run, number),
+            )
+
     def candidates(self, run: str) -> tuple[Candidate, ...]:
         """Return a run's candidates by number, the baseline first."""
         found = self._all("SELECT * FROM candidates WHERE run = ? ORDER BY number", run)
+        return tuple(rows.candidate_record(row) for row in found)
+
+    def decided(self, run: str) -> tuple[Candidate, ...]:
+        """Return a run's decided candidates in the order of their decisions."""
+        found = self._all(
+            "SELECT * FROM candidates WHERE run = ? AND decided IS NOT NULL ORDER BY decided", run
+        )
         return tuple(rows.candidate_record(row) for row in found)
 
     def open_candidates(self, run: str) -> tuple[Candidate, ...]:
@@ -136,12 +158,12 @@ class Ledger:
         return tuple(rows.candidate_record(row) for row in found)
 
     def incumbent(self, run: str) -> Candidate:
-        """Return the candidate accepted last, or the baseline, which counts as accepted.
+        """Return the candidate accepted last and not revoked, or the baseline, which counts as accepted.
 
         Raises StoreError if the run has no baseline.
         """
         row = self._one(
-            "SELECT * FROM candidates WHERE run = ? AND (verdict = 'accepted' OR number = 0) "
+            "SELECT * FROM candidates WHERE run = ? AND (verdict = 'accepted' AND revoked = '' OR number = 0) "
             "ORDER BY verdict IS 'accepted' DESC, decided DESC LIMIT 1",
             run,
         )

@@ -37,6 +37,7 @@ Cell = str | int | float | None
 Row = dict[str, Cell]
 
 _INTEGER: Final = 2**63  # what a column of SQLite holds
+_DECISION: Final = tuple(field.name for field in fields(Decision))
 _T = TypeVar("_T")
 
 
@@ -55,7 +56,7 @@ def candidate_row(candidate: Candidate) -> Row:
     """Return the row of a candidate without its place in the order of decisions; raises StoreError."""
     row = _cells(candidate, json=("parameters",), skip=("decision",))
     decision = candidate.decision
-    empty: Row = dict.fromkeys(("verdict", "reason", "delta", "margin"))
+    empty: Row = dict.fromkeys(_DECISION)
     return row | (empty if decision is None else _cells(decision))
 
 
@@ -63,11 +64,13 @@ def candidate_record(row: sqlite3.Row) -> Candidate:
     """Return the candidate of a row."""
     values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
     del values["decided"]
-    verdict, reason, delta, margin = (values.pop(name) for name in ("verdict", "reason", "delta", "margin"))
+    decision = {name: values.pop(name) for name in _DECISION}
     values["parameters"] = _load(values["parameters"], dict[str, object])
     values["status"] = None if values["status"] is None else Status(values["status"])
     values["passed"] = None if values["passed"] is None else bool(values["passed"])
-    values["decision"] = None if verdict is None else Decision(Verdict(verdict), reason, delta, margin)
+    if decision["verdict"] is not None:
+        told = {"verdict": Verdict(decision["verdict"]), "seeds": decision["seeds"] or 0}
+        values["decision"] = Decision(**(decision | told))
     return Candidate(**values)
 
 

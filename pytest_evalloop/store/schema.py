@@ -108,7 +108,15 @@ CREATE TABLE vault (
 ) STRICT;
 """
 
-MIGRATIONS: Final = (_FIRST, _AUDIT)
+_NOISE = """
+ALTER TABLE candidates ADD COLUMN low REAL;
+ALTER TABLE candidates ADD COLUMN high REAL;
+ALTER TABLE candidates ADD COLUMN seeds INTEGER;
+ALTER TABLE candidates ADD COLUMN revoked TEXT NOT NULL DEFAULT '';
+ALTER TABLE candidates ADD COLUMN revoked_commit TEXT;
+"""
+
+MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE)
 """Step i brings a ledger from `user_version` i to i + 1; a step that was released is never edited."""
 
 

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_evalloop.loop.acceptance import Measurement, decide, suite_problems
+from pytest_evalloop.loop.acceptance import Look, Measurement, Rule, judge, weigh
+from pytest_evalloop.loop.passing import suite_problems
 from pytest_evalloop.metric.bpb import bits_per_byte
 from pytest_evalloop.metric.statistics import SeedNoise, mean_scores
 from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 
 Runs = tuple[Measurement, ...]
 moderate = settings(max_examples=50)
-noises = st.builds(SeedNoise, st.floats(0, 0.5), st.integers(2, 10))
+noises = st.builds(SeedNoise, st.floats(0, 0.5), st.integers(1, 30))
 words = st.text(max_size=30)
 
 
@@ -76,8 +77,15 @@ def halved(run: Measurement) -> Measurement:
     return Measurement("half", run.seed, scores)
 
 
-def rejected(decision: Decision) -> bool:
-    return decision.verdict is Verdict.REJECTED
+def decide(
+    incumbent: Runs, candidate: Runs, problems: tuple[str, ...], noise: SeedNoise | None
+) -> Decision | None:
+    return judge(incumbent, candidate, problems, noise, Rule())
+
+
+def rejected(decision: Decision | None) -> bool:
+    """Tell whether the candidate is not accepted; it may still be open."""
+    return decision is None or decision.verdict is Verdict.REJECTED
 
 
 @moderate
@@ -119,7 +127,11 @@ def test_half_the_cost_everywhere_is_accepted_under_little_noise(
 ) -> None:
     run = pair[0][0]
     even = replace(run, scores=tuple(replace(score, bits=2.0 * score.bytes) for score in run.scores))
-    assert not rejected(decide((even,), (halved(even),), (), replace(noise, sd=noise.sd / 10)))
+    half = halved(even)
+    twice = (half, replace(half, training_key="half again", seed=1))
+    assert not rejected(decide((even,), twice, (), SeedNoise(0.0, 0)))
+    little = SeedNoise(max(noise.sd / 100, 2e-9), noise.freedom + 3)
+    assert not rejected(decide((even,), (half,), (), little))
 
 
 @moderate
@@ -139,7 +151,8 @@ def test_an_equal_result_is_never_accepted(pair: tuple[Runs, Runs], noise: SeedN
     incumbent = pair[0][:1]
     for key in ("old 0", "new"):
         decision = decide(incumbent, (replace(incumbent[0], training_key=key),), (), noise)
-        assert rejected(decision)
+        assert decision is not None
+        assert decision.verdict is Verdict.REJECTED
         assert decision.delta == 0
 
 
@@ -188,6 +201,8 @@ def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: Se
     shared = candidate[0].training_key == "old 0"
     old = mean_scores([run.scores for run in (incumbent[:1] if shared else incumbent)])
     before, after = bits_per_byte(old), bits_per_byte(mean_scores([run.scores for run in candidate]))
+    if decision is None:
+        return
     if rejected(decision):
         assert decision.margin is None or decision.delta is None or not decision.delta > decision.margin
     else:
@@ -199,11 +214,11 @@ def test_accepted_is_a_fall_beyond_the_margin(pair: tuple[Runs, Runs], noise: Se
 
 
 @settings(max_examples=100)
-@given(comparisons(shared=False), noises, st.floats(0, 1), st.integers(0, 8))
+@given(comparisons(shared=False), noises, st.just(0.0) | st.floats(0.01, 1), st.integers(0, 8))
 def test_more_noise_never_turns_a_rejection_into_an_acceptance(
     pair: tuple[Runs, Runs], noise: SeedNoise, more: float, fewer: int
 ) -> None:
-    worse = SeedNoise(noise.sd + more, max(2, noise.seeds - fewer))
+    worse = SeedNoise(noise.sd + more, max(1, noise.freedom - fewer))
     assert rejected(decide(*pair, (), worse)) or not rejected(decide(*pair, (), noise))
     for broken_noise in (math.nan, math.inf):
         assert rejected(decide(*pair, (), replace(noise, sd=broken_noise)))
@@ -228,6 +243,47 @@ def test_a_reason_is_one_line_that_says_something(
         decide(pair[0], (named,), (), noise),
         decide((named,), (broken(named, 0, bits=math.nan),), (), noise),
     ):
+        if decision is None:
+            continue
         assert decision.reason == decision.reason.strip()
         assert len(decision.reason.splitlines()) == 1
         assert " " in decision.reason
+
+
+@settings(max_examples=200)
+@given(
+    st.floats(1e-4, 0.05),
+    st.floats(0, 0.02),
+    st.integers(1, 12),
+    st.integers(1, 8),
+    st.integers(1, 60),
+    st.floats(-0.2, 0.2),
+)
+def test_a_look_is_open_only_while_there_are_seeds_to_spend(
+    sd: float, error: float, incumbent: int, candidate: int, freedom: int, delta: float
+) -> None:
+    rule = Rule()
+    found = weigh(Look(delta, error, incumbent, candidate), SeedNoise(sd, freedom), rule)
+    assert found.margin > 0
+    assert (found.accepted is True) == (delta > found.margin)
+    if found.accepted is None:
+        assert candidate < rule.most_seeds
+        assert found.chance >= rule.hope
+    final = weigh(Look(delta, error, incumbent, candidate, final=True), SeedNoise(sd, freedom), rule)
+    assert final.accepted is (delta > found.margin)
+    least = weigh(Look(delta, error, incumbent, candidate), SeedNoise(sd, freedom), Rule(least_effect=0.3))
+    assert least.accepted is not True
+
+
+@settings(max_examples=100)
+@given(st.floats(1e-4, 0.05), st.floats(0, 0.02), st.integers(1, 12), st.integers(1, 8), st.floats(-0.2, 0.2))
+def test_a_stricter_level_accepts_less(
+    sd: float, error: float, incumbent: int, candidate: int, delta: float
+) -> None:
+    look, noise = Look(delta, error, incumbent, candidate), SeedNoise(sd, 20)
+    assert (
+        weigh(look, noise, Rule(level=0.001)).margin
+        > weigh(look, noise, Rule(level=0.01)).margin
+        > weigh(look, noise, Rule(level=0.05)).margin
+        > 0
+    )

@@ -133,7 +133,7 @@ def test_a_result_is_one_line_of_as_many_cells_whatever_it_says(candidates: list
         write_results(path, candidates)
         lines = path.read_bytes().decode().splitlines()
     assert len(lines) == 1 + sum(candidate.decision is not None for candidate in candidates)
-    assert {line.count("\t") for line in lines} == {14}
+    assert {line.count("\t") for line in lines} == {17}
 
 
 @settings(deadline=None)

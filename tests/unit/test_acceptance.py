@@ -8,20 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_evalloop.loop.acceptance import (
-    Measurement,
-    confirm,
-    decide,
-    first_line,
-    shares_weights,
-    suite_problems,
-)
+from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
+from pytest_evalloop.loop.passing import confirm, first_line, suite_problems
 from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 
 SIZES = (100, 250, 80, 400)
 NODES = ("evals/test_a.py::test_a", "evals/test_a.py::test_b[0]", "evals/test_val_bpb.py::test_val_bpb")
-QUIET = SeedNoise(0.001, 3)
+QUIET = SeedNoise(0.001, 4)
 
 
 def measured(bpb: float, key: str = "new", seed: int = 0) -> Measurement:
@@ -55,6 +49,24 @@ GRADE = Grade(
 )
 
 
+def decide(
+    incumbent: tuple[Measurement, ...],
+    candidate: tuple[Measurement, ...],
+    problems: tuple[str, ...],
+    noise: SeedNoise | None,
+    floor: float = 0.0,
+) -> Decision:
+    """Return the verdict of a comparison that is not open."""
+    decision = judge(incumbent, candidate, problems, noise, Rule(), floor)
+    assert decision is not None
+    return decision
+
+
+def seeds(bpbs: list[float], key: str = "new") -> tuple[Measurement, ...]:
+    """Return one measurement a seed."""
+    return tuple(measured(bpb, f"{key} {seed}", seed) for seed, bpb in enumerate(bpbs))
+
+
 def judged(bpb: float, noise: SeedNoise | None = QUIET, key: str = "new") -> Decision:
     return decide(OLD, (measured(bpb, key),), (), noise)
 
@@ -84,11 +96,21 @@ def test_a_test_that_the_baseline_has_not_is_named() -> None:
 
 
 def test_what_an_audit_cannot_tell_from_nothing_is_no_improvement() -> None:
-    still = SeedNoise(0.0, 3)
-    assert decide(OLD, (measured(2.4 - 2e-6),), (), still).verdict is Verdict.ACCEPTED
-    decision = decide(OLD, (measured(2.4 - 2e-6),), (), still, floor=3e-6)
+    still = SeedNoise(0.0, 0)
+    assert decide(OLD, seeds([2.4 - 2e-6] * 2), (), still).verdict is Verdict.ACCEPTED
+    decision = decide(OLD, seeds([2.4 - 2e-6] * 2), (), still, floor=3e-6)
     assert (decision.verdict, decision.margin) == (Verdict.REJECTED, 3e-6)
-    assert decide(OLD, (measured(2.4 - 4e-6),), (), still, floor=3e-6).verdict is Verdict.ACCEPTED
+    assert decide(OLD, seeds([2.4 - 4e-6] * 2), (), still, floor=3e-6).verdict is Verdict.ACCEPTED
+
+
+def test_a_fall_below_the_least_effect_does_not_count() -> None:
+    rule = Rule(least_effect=0.02)
+    small = judge(OLD, (measured(2.381),), (), QUIET, rule)
+    assert small is not None
+    assert (small.verdict, small.margin) == (Verdict.REJECTED, 0.02)
+    large = judge(OLD, (measured(2.379),), (), QUIET, rule)
+    assert large is not None
+    assert large.verdict is Verdict.ACCEPTED
 
 
 def test_a_score_that_was_not_audited_is_no_pass() -> None:
@@ -165,19 +187,81 @@ def test_a_clear_improvement_is_accepted_with_its_numbers() -> None:
     decision = judged(2.3)
     assert decision.verdict is Verdict.ACCEPTED
     assert decision.delta == pytest.approx(0.1)
-    # Student's t with two degrees of freedom, times the noise of one run on either side
-    assert decision.margin == pytest.approx(2.919986 * 0.001 * math.sqrt(2), rel=1e-5)
-    assert decision.reason == (
-        "bpb 2.4000 -> 2.3000: the fall of 0.1000 exceeds the margin of 0.0041 (documents ±0.0000, seeds ±0.0014)"
+    assert decision.margin is not None
+    assert decision.low is not None
+    assert decision.high is not None
+    # Student's t with four degrees of freedom, times the noise of one run on either side
+    assert decision.high - 0.1 == pytest.approx(2.776445 * 0.001 * math.sqrt(2), rel=1e-5)
+    assert 0.1 - decision.low == pytest.approx(decision.high - 0.1)
+    # the first of several looks is stricter than a single one at the same level would be
+    assert decision.margin > 3.96 * 0.001 * math.sqrt(2)
+    assert decision.seeds == 1
+    assert re.fullmatch(
+        r"bpb 2\.4000 -> 2\.3000: the fall of 0\.1000 exceeds the margin of 0\.0\d+ "
+        r"\(documents ±0\.0000, seeds ±0\.0014 from 1 and 1\)",
+        decision.reason,
     )
+
+
+def test_a_seed_that_wins_by_chance_is_rejected_with_a_sentence_that_says_why() -> None:
+    noise = SeedNoise(0.012, 12)
+    incumbent = seeds([2.39, 2.41, 2.40, 2.415, 2.385], "old")
+    assert judge(incumbent, seeds([2.37]), (), noise, Rule()) is None  # 0.03 lower: another seed, please
+    decision = decide(incumbent, seeds([2.37, 2.412, 2.408]), (), noise)
+    assert decision.verdict is Verdict.REJECTED
+    assert decision.seeds == 3
+    assert "the seed alone moves bpb by 0.0120" in decision.reason
+    assert decision.reason.endswith("; the first seed alone said a fall of 0.0300")
+    assert re.search(r"8 seeds would show a gain with a chance of \d %", decision.reason)
+
+
+def test_identical_results_under_different_seeds_buy_no_certainty() -> None:
+    noise = SeedNoise(0.01, 20)
+    incumbent = seeds([2.39, 2.41, 2.40, 2.395, 2.405], "old")
+    assert judge(incumbent, seeds([2.37]), (), noise, Rule()) is None
+    decision = decide(incumbent, seeds([2.37] * 5), (), noise)
+    assert decision.verdict is Verdict.REJECTED
+    assert "other seeds changed nothing, so that they count as one" in decision.reason
+    nearly = decide(incumbent, seeds([2.37, 2.37001, 2.36999, 2.37, 2.37001]), (), noise)
+    assert nearly.verdict is Verdict.REJECTED
+    honest = decide(incumbent, seeds([2.37, 2.378, 2.362, 2.371, 2.369]), (), noise)
+    assert honest.verdict is Verdict.ACCEPTED
+
+
+def test_where_seeds_change_nothing_a_second_one_has_to_show_it() -> None:
+    still = SeedNoise(0.0, 0)
+    assert judge(OLD, seeds([2.39]), (), still, Rule()) is None
+    assert decide(OLD, seeds([2.39, 2.39]), (), still).verdict is Verdict.ACCEPTED
+    assert decide(OLD, seeds([2.41]), (), still).verdict is Verdict.REJECTED
+
+
+def test_an_acceptance_falls_back_when_fresh_seeds_alone_are_no_lower() -> None:
+    before = seeds([2.40, 2.41, 2.39], "old")
+    assert fallen_back(before, seeds([2.38, 2.39, 2.41])) == ""
+    reason = fallen_back(before, seeds([2.41, 2.40, 2.40]))
+    assert reason == (
+        "under 3 fresh seeds it costs 2.4033 bpb, which is not below the 2.4000 that it replaced"
+    )
+
+
+def test_an_acceptance_on_shared_weights_is_held_against_the_same_weights() -> None:
+    before = seeds([2.40, 2.30], "old")
+    assert fallen_back(before, (measured(2.39, "old 0"),)) == ""
+    assert fallen_back(before, (measured(2.31, "old 1", 1),)).startswith("under 1 fresh seed it costs 2.3100")
+
+
+def test_a_candidate_is_promising_within_two_noises_of_a_number_that_flatters() -> None:
+    assert not promising(OLD, (measured(2.41),), None)
+    assert promising(OLD, (measured(2.41),), SeedNoise(0.01, 4))
+    assert not promising(OLD, (measured(2.43),), SeedNoise(0.01, 4))
+    assert not promising((), (measured(1.0),), None)
 
 
 def test_an_improvement_within_the_noise_is_rejected_with_its_numbers() -> None:
-    decision = judged(2.399, SeedNoise(0.01, 3))
+    decision = judged(2.399, SeedNoise(0.01, 30))
     assert decision.verdict is Verdict.REJECTED
-    assert decision.reason.startswith(
-        "bpb 2.4000 -> 2.3990: the fall of 0.0010 is within the margin of 0.0413"
-    )
+    assert decision.reason.startswith("bpb 2.4000 -> 2.3990: the fall of 0.0010 is within the margin of 0.0")
+    assert "would show a gain with a chance of" in decision.reason
 
 
 @pytest.mark.parametrize("bpb", [2.4, 2.5], ids=["equal", "worse"])
@@ -215,18 +299,22 @@ def test_a_candidate_shares_weights_only_if_all_its_runs_do() -> None:
 
 
 def test_more_runs_of_both_sides_narrow_the_margin() -> None:
-    noise = SeedNoise(0.01, 4)
+    noise = SeedNoise(0.01, 400)
     one = decide(OLD, (measured(2.3),), (), noise)
-    three = decide(OLD * 3, tuple(measured(2.3, f"new {seed}", seed) for seed in range(3)), (), noise)
+    spread = [-0.01, 0.0, 0.01]
+    old, new = seeds([2.4 + part for part in spread], "old"), seeds([2.3 + part for part in spread])
+    three = decide(old, new, (), noise)
     assert one.margin is not None
-    assert three.margin == pytest.approx(one.margin / math.sqrt(3))
+    assert three.margin is not None
+    assert three.margin < one.margin / math.sqrt(3) * 1.05
 
 
 def test_a_single_document_is_never_enough() -> None:
     old = (Measurement("old", 0, (DocumentScore("only", 300.0, 100),)),)
     new = (Measurement("old", 0, (DocumentScore("only", 100.0, 100),)),)
     decision = decide(old, new, (), QUIET)
-    assert (decision.verdict, decision.margin) == (Verdict.REJECTED, math.inf)
+    assert (decision.verdict, decision.margin, decision.low) == (Verdict.REJECTED, None, None)
+    assert "is within the margin of inf" in decision.reason
 
 
 @pytest.mark.parametrize("side", ["incumbent", "candidate"])

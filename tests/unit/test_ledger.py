@@ -245,7 +245,7 @@ def test_a_newer_schema_is_left_alone(ledger: Ledger, path: Path) -> None:
     ledger._connection.execute("PRAGMA user_version = 9")
     ledger.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema 9.*schema 2.*Upgrade"):
+    with pytest.raises(StoreError, match=r"schema 9.*schema 3.*Upgrade"):
         Ledger.open(path)
     assert path.read_bytes() == before
 
@@ -387,6 +387,9 @@ def test_results_are_a_table_of_the_decided(tmp_path: Path) -> None:
         "reason": "the baseline",
         "delta": "",
         "margin": "",
+        "low": "",
+        "high": "",
+        "seeds": "",
         "mutator": "search",
         "train_s": "43.12",
         "check_s": "",

@@ -205,9 +205,16 @@ def test_the_defaults_are_those_that_the_help_promises() -> None:
         mutable=("model/*.py",),
     )
     assert (settings.evals, settings.data, settings.hidden) == (("evals",), "data/train", ())
-    assert (settings.mutators, settings.seeds, settings.agent_seconds) == (("prompt", "search"), 3, 600)
+    assert (settings.mutators, settings.seeds, settings.agent_seconds) == (("prompt", "search"), 5, 600)
     assert (settings.train_seconds, settings.grade_seconds) == (7200, 1800)
     assert settings.overdraft == 0.25
+
+
+def test_null_candidates_have_a_mutator_and_a_run_of_their_own() -> None:
+    settings = read({"aa": "20", "mutator": ["agent"]}, INI, ROOT)
+    assert (settings.aa, settings.run, settings.mutators, settings.candidates) == (True, "aa", ("null",), 20)
+    assert read({"aa": "20", "run": "quiet"}, INI, ROOT).run == "quiet"
+    assert not read({}, INI, ROOT).aa
 
 
 def test_every_value_has_its_place() -> None:
@@ -226,6 +233,9 @@ def test_every_value_has_its_place() -> None:
         "agent_time": "5m",
         "memory": "2GB",
         "seeds": "4",
+        "most_seeds": "6",
+        "level": "0.01",
+        "min_effect": "0.002",
         "train_limit": "1h",
         "grade_limit": "90s",
         "mutator": ["search"],
@@ -251,6 +261,9 @@ def test_every_value_has_its_place() -> None:
         agent_seconds=300,
         memory_bytes=2 * 10**9,
         seeds=4,
+        most_seeds=6,
+        level=0.01,
+        min_effect=0.002,
         train_seconds=3600,
         grade_seconds=90,
         mutators=("search",),
@@ -299,6 +312,11 @@ def test_a_mutator_named_twice_counts_once_and_order_is_kept() -> None:
         ("candidates", "3.5", "--evalloop-candidates is '3.5'. Give a whole number of at least 1."),
         ("patience", "-1", "--evalloop-patience is '-1'. Give a whole number of at least 1."),
         ("seeds", "1", "evalloop_seeds is '1'. Give a whole number of at least 2."),
+        ("most_seeds", "0", "evalloop_most_seeds is '0'. Give a whole number of at least 1."),
+        ("level", "0", "evalloop_level is '0'. Give a positive number"),
+        ("level", "0.5", "evalloop_level is '0.5': more than one in ten candidates that change nothing"),
+        ("min_effect", "-1", "evalloop_min_effect is '-1'. Give a positive number"),
+        ("aa", "0", "--evalloop-aa is '0'. Give a whole number of at least 1."),
         ("target", "0", "--evalloop-target is '0'. Give the bits per byte at which the loop may stop"),
         ("target", "nan", "--evalloop-target is 'nan'. Give the bits per byte at which the loop may stop"),
         ("target", "inf", "--evalloop-target is 'inf'. Give the bits per byte at which the loop may stop"),

@@ -10,10 +10,13 @@ import pytest
 from scipy import stats
 
 from pytest_evalloop.metric.statistics import (
+    SeedNoise,
     critical_value,
+    independent,
     mean_scores,
     paired_difference,
     seed_noise,
+    student,
     upper_bound,
 )
 from pytest_evalloop.records import DocumentScore
@@ -54,17 +57,42 @@ def test_the_critical_value_without_degrees_of_freedom_is_normal() -> None:
     assert critical_value(0.95, None) == pytest.approx(stats.norm.ppf(0.95), rel=1e-9)
 
 
-def test_seed_noise_is_the_sample_deviation_with_its_count() -> None:
-    noise = seed_noise([2.31, 2.33, 2.32])
+def test_seed_noise_of_one_tree_is_the_sample_deviation() -> None:
+    noise = seed_noise([[2.31, 2.33, 2.32]])
+    assert noise is not None
     assert noise.sd == pytest.approx(0.01)
-    assert noise.seeds == 3
-    assert seed_noise([2.0, 4.0]).sd == pytest.approx(2**0.5)
+    assert noise.freedom == 2
 
 
-@pytest.mark.parametrize("bpbs", [[], [2.3]], ids=["none", "one"])
-def test_seed_noise_of_fewer_than_two_runs_is_unknown(bpbs: list[float]) -> None:
-    with pytest.raises(ValueError, match="at least two seeds"):
-        seed_noise(bpbs)
+def test_seed_noise_is_pooled_over_trees_whatever_their_level() -> None:
+    noise = seed_noise([[2.31, 2.33, 2.32], [9.0], [], [1.0, 1.04]])
+    assert noise is not None
+    assert noise.freedom == 3
+    assert noise.sd == pytest.approx(math.sqrt((2 * 0.01**2 + 0.02**2 * 2) / 3))
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [[2.3], [2.4]]], ids=["none", "empty", "one each"])
+def test_seed_noise_without_a_second_seed_is_unknown(groups: list[list[float]]) -> None:
+    assert seed_noise(groups) is None
+
+
+def test_identical_results_are_one_sample() -> None:
+    assert seed_noise([[2.3, 2.3, 2.3]]) == SeedNoise(0.0, 0)
+    assert seed_noise([[2.3, 2.3], [1.0, 1.04]]) == seed_noise([[1.0, 1.04]])
+    noise = SeedNoise(0.01, 10)
+    assert independent([2.3, 2.3, 2.3], noise) == 1
+    assert independent([2.3, 2.3 + 1e-6, 2.3 - 1e-6], noise) == 1
+    assert independent([2.3, 2.31, 2.29], noise) == 3
+    assert independent([2.3], noise) == 1
+    assert independent([], noise) == 0
+    assert independent([2.3, 2.3], SeedNoise(0.0, 0)) == 2
+
+
+def test_students_value_is_exceeded_as_rarely_as_the_normal_one() -> None:
+    assert student(2.4, None) == 2.4
+    assert student(math.inf, 3) == math.inf
+    for bound in (1.5, 2.4, 4.0):
+        assert stats.t.sf(student(bound, 5), 5) == pytest.approx(stats.norm.sf(bound), rel=1e-9)
 
 
 def test_mean_scores_average_every_document_on_its_own() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_evalloop.records import Candidate, Decision, Status, Verdict
-from pytest_evalloop.report.summary import costs, counts, gain, outcome_line, table
+from pytest_evalloop.report.summary import chances, costs, gain, nulls, outcome_line, table
 
 BASELINE = Candidate(
     run="main",
@@ -29,7 +29,8 @@ BETTER = replace(
     number=1,
     mutator="search",
     description="heads = 2",
-    decision=Decision(Verdict.ACCEPTED, "bpb 2.5000 -> 2.4000", 0.1, 0.02),
+    decision=Decision(Verdict.ACCEPTED, "bpb 2.5000 -> 2.4000", 0.1, 0.02, 0.08, 0.12, 3),
+    passed=True,
     bpb=2.4,
     peak_bytes=300_000_000,
     train_seconds=50.4,
@@ -39,7 +40,7 @@ BETTER = replace(
 WORSE = replace(
     BETTER,
     number=2,
-    decision=Decision(Verdict.REJECTED, "bpb 2.6000 is not below", -0.2),
+    decision=Decision(Verdict.REJECTED, "bpb 2.6000 is not below", -0.2, seeds=1),
     bpb=2.6,
     overhead_seconds=9.0,
 )
@@ -51,6 +52,7 @@ BROKEN = replace(
     status=Status.CRASHED,
     decision=Decision(Verdict.REJECTED, "training crashed: boom"),
     bpb=None,
+    passed=None,
     peak_bytes=None,
     train_seconds=5.0,
     check_seconds=0.0,
@@ -78,13 +80,34 @@ def test_a_candidate_without_a_verdict_is_open() -> None:
 def test_the_table_has_a_row_a_candidate_in_aligned_columns() -> None:
     long = "x" * 59 + "…"
     assert table([BASELINE, BETTER, WORSE, BROKEN, OPEN]) == [
-        " #  verdict      bpb   change  margin  mutator   what it tried",
-        " 0  accepted  2.5000                   baseline  the tree as it stood",
-        " 1  accepted  2.4000  -0.1000  0.0200  search    heads = 2",
-        " 2  rejected  2.6000  +0.2000          search    heads = 2",
-        f"10  rejected                           agent     {long}",
-        "11  open                               prompt    add a line",
+        " #  verdict      bpb   change  margin  seeds  mutator   what it tried",
+        " 0  accepted  2.5000                          baseline  the tree as it stood",
+        " 1  accepted  2.4000  -0.1000  0.0200      3  search    heads = 2",
+        " 2  rejected  2.6000  +0.2000              1  search    heads = 2",
+        f"10  rejected                                  agent     {long}",
+        "11  open                                      prompt    add a line",
     ]
+
+
+def test_an_acceptance_that_was_taken_back_is_shown_as_revoked() -> None:
+    assert table([BASELINE, replace(BETTER, revoked="it fell back")])[2].startswith("1  revoked   2.4000")
+
+
+def test_the_chance_of_luck_grows_with_every_candidate_that_was_compared() -> None:
+    assert chances([BASELINE, BETTER, WORSE, BROKEN, OPEN], 0.008) == (
+        "false accepts to expect so far: at most 0.016 (2 candidates compared, each with a chance of at most "
+        "0.8 % if it changes nothing)"
+    )
+
+
+def test_of_null_candidates_both_rules_are_counted() -> None:
+    lucky = replace(WORSE, number=3, bpb=2.45)
+    luckier = replace(WORSE, number=4, bpb=2.44)
+    fallen = replace(BETTER, number=5, bpb=2.46, revoked="it fell back")
+    assert nulls([BASELINE, WORSE, lucky, luckier, fallen], 0.008) == (
+        "A/A: 0 of 4 candidates that change nothing accepted and 1 accepted for a while; at most 0.032 to expect. "
+        "Keep if lower would have kept 2"
+    )
 
 
 def test_no_change_has_no_minus_before_its_zero() -> None:
@@ -117,16 +140,11 @@ def test_without_a_gain_it_is_said_why(baseline: Candidate, incumbent: Candidate
 
 
 def test_costs_are_those_of_all_and_overhead_that_of_the_graded() -> None:
-    assert costs([BASELINE, BETTER, WORSE, BROKEN]) == (
+    assert costs([BASELINE, BETTER, WORSE, BROKEN], 146.2) == (
         "compute: 146 s of training, 11 s of checks; overhead of the loop itself "
         "2.0 s per candidate (median, most 9.0 s); peak memory of a training 300 MB"
     )
 
 
 def test_nothing_graded_costs_nothing_worth_a_line() -> None:
-    assert costs([]) == costs([OPEN, BROKEN]) == "no candidate was graded"
-
-
-def test_verdicts_are_counted_without_the_baseline() -> None:
-    assert counts([BASELINE, BETTER, WORSE, BROKEN, OPEN]) == (1, 2)
-    assert counts([BASELINE]) == (0, 0)
+    assert costs([], 0.0) == costs([OPEN, BROKEN], 5.0) == "no candidate was graded"
