@@ -50,9 +50,9 @@ class Settings:
     seconds: float | None = None
     target: float | None = None
     patience: int | None = None
-    seeds: int = 5
+    seeds: int = 8
     most_seeds: int = 8
-    level: float = 0.008
+    level: float = 0.01
     min_effect: float = 0.0
     memory_bytes: int | None = None
     train_seconds: float = 7200.0
@@ -188,7 +188,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         seconds=seconds("time", 0.0) or None,
         target=_target(text("target")),
         patience=number("patience", 1, "--evalloop-patience"),
-        seeds=number("seeds", 2, "evalloop_seeds") or 5,
+        seeds=number("seeds", 2, "evalloop_seeds") or 8,
         most_seeds=number("most_seeds", 1, "evalloop_most_seeds") or 8,
         level=_level(text("level")),
         min_effect=_positive(text("min_effect"), "evalloop_min_effect") or 0.0,
@@ -229,11 +229,11 @@ def _positive(text: str, option: str) -> float | None:
 
 
 def _level(text: str) -> float:
-    value = _positive(text, "evalloop_level") or 0.008
+    value = _positive(text, "evalloop_level") or 0.01
     if value > 0.1:
         raise SettingsError(
             f"evalloop_level is {text!r}: more than one in ten candidates that change nothing would be accepted. "
-            "Give a chance of at most 0.1, such as 0.008."
+            "Give a chance of at most 0.1, such as 0.01."
         )
     return value
 

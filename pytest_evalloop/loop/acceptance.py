@@ -48,10 +48,10 @@ class Rule:
     acceptance below which no further seed is spent.
     """
 
-    level: float = 0.008
+    level: float = 0.01
     most_seeds: int = 8
     least_effect: float = 0.0
-    hope: float = 0.08
+    hope: float = 0.06
 
 
 @dataclass(frozen=True, slots=True)

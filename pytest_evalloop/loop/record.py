@@ -105,10 +105,13 @@ class Record:
 
     def measurements(self, candidate: Candidate) -> tuple[Measurement, ...]:
         """Return what was measured of a candidate, one measurement a seed."""
-        keys = {training.seed: training.key for training in self.trainings(candidate)}
+        return self._measured(self.run.name, candidate.number)
+
+    def _measured(self, run: str, number: int) -> tuple[Measurement, ...]:
+        keys = {training.seed: training.key for training in self._ledger.trainings(run, number)}
         return tuple(
             Measurement(keys[seed], seed, grade.scores)
-            for seed, grade in sorted(self.grades(candidate).items())
+            for seed, grade in sorted(self._ledger.grades(run, number).items())
             if grade.scores
         )
 
@@ -117,34 +120,44 @@ class Record:
 
         Weights that an acceptance was decided by are left out: they were chosen for their luck as well.
         """
-        return next(
-            (runs for other, runs in self._references() if other.number == candidate.number),
-            (),
-        )
+        known: set[str] = set()
+        chosen: set[str] = set()
+        for earlier in self._ledger.decided(self.run.name):
+            if earlier.decision is not None and earlier.decision.verdict is Verdict.ACCEPTED:
+                runs = self.measurements(earlier)
+                chosen |= {run.training_key for run in runs[: earlier.decision.seeds]} - known
+                known |= {run.training_key for run in runs}
+        return tuple(run for run in self.measurements(candidate) if run.training_key not in chosen)
 
     def repeated(self) -> list[list[float]]:
         """Return the bits per byte of weights that nobody chose, a list a tree, one a seed.
 
-        What candidates were judged by is left out: those that looked lucky at first were given more seeds.
+        The first result of a candidate is left out, since only those that looked lucky were given more seeds.
+        Runs that began with the very training of this one tell as much about its noise.
         """
         known: set[str] = set()
         groups = []
-        for _, runs in self._references():
-            groups.append([bits_per_byte(run.scores) for run in runs if run.training_key not in known])
-            known |= {run.training_key for run in runs}
+        for name in self._kin():
+            for runs in self._trees(name):
+                groups.append([bits_per_byte(run.scores) for run in runs if run.training_key not in known])
+                known |= {run.training_key for run in runs}
         return groups
 
-    def _references(self) -> Iterator[tuple[Candidate, tuple[Measurement, ...]]]:
-        """Yield the baseline and all that were ever accepted, each with its measurements under fresh seeds."""
-        known: set[str] = set()
-        chosen: set[str] = set()
-        for candidate in self._ledger.decided(self.run.name):
-            if candidate.decision is None or candidate.decision.verdict is Verdict.REJECTED:
-                continue
-            runs = self.measurements(candidate)
-            chosen |= {run.training_key for run in runs[: candidate.decision.seeds]} - known
-            known |= {run.training_key for run in runs}
-            yield candidate, tuple(run for run in runs if run.training_key not in chosen)
+    def _kin(self) -> list[str]:
+        """Return this run, and before it those whose baseline is the same code, budget, data and environment."""
+        first = {run.training_key for run in self.measurements(self.baseline()) if run.seed == SEED}
+        others = [run.name for run in self._ledger.runs() if run.name != self.run.name]
+        kin = [name for name in others if first & {run.training_key for run in self._measured(name, 0)}]
+        return [*kin, self.run.name]
+
+    def _trees(self, run: str) -> Iterator[tuple[Measurement, ...]]:
+        """Yield the measurements of every tree of a run; its null candidates are the baseline's tree."""
+        recorded = self._ledger.run(run)
+        candidates = self._ledger.candidates(run)
+        firsts = [self._measured(run, candidate.number) for candidate in candidates]
+        if recorded is not None and recorded.settings.get("aa"):
+            yield tuple(found for runs in firsts for found in runs[:1])
+        yield from (runs if number == 0 else runs[1:] for number, runs in enumerate(firsts))
 
     def first_seed(self, candidate: Candidate) -> int:
         """Return the seed of a candidate's first training: that of all others, unless nulls are compared."""

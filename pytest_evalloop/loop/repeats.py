@@ -28,7 +28,7 @@ class Repeats:
         self._observer = observer
 
     def noise(self) -> SeedNoise | None:
-        """Return the training noise, pooled over the incumbents so far; None before two seeds were measured."""
+        """Return the training noise, pooled over all that is known; None before two seeds were measured."""
         return seed_noise(self._record.repeated())
 
     def measure(self, wanted: Sequence[Wanted]) -> dict[int, str]:

@@ -41,15 +41,28 @@ class SeedNoise:
 def seed_noise(groups: Sequence[Sequence[float]]) -> SeedNoise | None:
     """Pool the spread between seeds over several trees, each given as its bits per byte, one a seed.
 
-    Identical results count as one sample: whoever ignores the seed tells nothing about it. None if no tree
-    was measured under two seeds.
+    Identical results count as one sample: whoever ignores the seed tells nothing about it. A tree that scatters
+    far more than those before it is left out, so that one which is ill does not blur the sight for all that come
+    after. None if no tree was measured under two seeds.
     """
-    spread = [set(group) for group in groups if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in spread)
+    repeated = [set(group) for group in groups if len(group) > 1]
+    squares, freedom = 0.0, 0
+    for group in repeated:
+        more = len(group) - 1
+        if more and not _wild(_squares(group), more, squares, freedom):
+            squares, freedom = squares + _squares(group), freedom + more
     if freedom:
-        squares = math.fsum(_squares(group) for group in spread)
         return SeedNoise(math.sqrt(squares / freedom), freedom)
-    return SeedNoise(0.0, 0) if any(len(group) > 1 for group in groups) else None
+    return SeedNoise(0.0, 0) if repeated else None
+
+
+def _wild(found: float, more: int, squares: float, freedom: int) -> bool:
+    """Tell whether a tree scatters so much more than those before it that it is of another kind (F test)."""
+    if freedom == 0 or squares == 0:
+        return False
+    from scipy.special import fdtrc
+
+    return bool(fdtrc(more, freedom, (found / more) / (squares / freedom)) < _IMPLAUSIBLE)
 
 
 def independent(results: Sequence[float], noise: SeedNoise) -> int:

@@ -205,7 +205,7 @@ def test_the_defaults_are_those_that_the_help_promises() -> None:
         mutable=("model/*.py",),
     )
     assert (settings.evals, settings.data, settings.hidden) == (("evals",), "data/train", ())
-    assert (settings.mutators, settings.seeds, settings.agent_seconds) == (("prompt", "search"), 5, 600)
+    assert (settings.mutators, settings.seeds, settings.agent_seconds) == (("prompt", "search"), 8, 600)
     assert (settings.train_seconds, settings.grade_seconds) == (7200, 1800)
     assert settings.overdraft == 0.25
 

@@ -88,6 +88,15 @@ def test_identical_results_are_one_sample() -> None:
     assert independent([2.3, 2.3], SeedNoise(0.0, 0)) == 2
 
 
+def test_a_tree_that_scatters_wildly_does_not_count() -> None:
+    calm = [[2.31, 2.33, 2.32, 2.30, 2.32], [1.1, 1.12]]
+    noise = seed_noise(calm)
+    assert noise is not None
+    assert noise.freedom == 5
+    assert seed_noise([*calm, [1.0, 3.0]]) == noise
+    assert seed_noise([*calm, [1.0, 1.03]]) != noise  # wider than the others, as some are
+
+
 def test_students_value_is_exceeded_as_rarely_as_the_normal_one() -> None:
     assert student(2.4, None) == 2.4
     assert student(math.inf, 3) == math.inf

@@ -1,0 +1,250 @@
+"""How the acceptance rule decides, in simulated loops over candidates whose true effect is known.
+
+    python -m bench.decisions
+
+Every simulated training draws its noise from what was recorded in the tabular benchmark: how far the seeds of
+one configuration lie apart, and how far documents scatter between two configurations. The rule itself is the
+loop's own (`weigh`, `seed_noise`); what is simulated is the order of events around it: an incumbent that is
+measured under fresh seeds, candidates that get seed after seed, and acceptances that are revoked when fresh
+seeds alone put them no lower than what they replaced. Seeds are drawn independently on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.figure import Figure, show
+from bench.table import Key, Recorded, Table, load
+from pytest_evalloop.loop.acceptance import Look, Rule, weigh
+from pytest_evalloop.metric.statistics import paired_difference, seed_noise
+
+RULE = Rule()
+SEEDS = 8  # fresh ones of an incumbent, as evalloop_seeds has them by default
+NULLS = 100
+LOOPS = 2000
+SINGLE = 20_000
+KNOWN = 60  # degrees of freedom of a noise that is as good as known
+_FLATTERY = 2.0  # as in the loop: within so many noises a candidate may be better
+
+
+@dataclass(frozen=True)
+class World:
+    """What trainings scatter by: residuals of recorded runs in bits per byte, and the error over documents."""
+
+    residuals: tuple[float, ...]
+    document_error: float
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation between seeds."""
+        return math.sqrt(math.fsum(value * value for value in self.residuals) / len(self.residuals))
+
+    @classmethod
+    def recorded(cls, table: Table) -> World:
+        """Take the noise of a recorded table, every configuration's spread about its own mean."""
+        groups: dict[Key, list[Recorded]] = {}
+        for (key, _), run in table.runs.items():
+            groups.setdefault(key, []).append(run)
+        several = [runs for runs in groups.values() if len(runs) > 1]
+        residuals = []
+        for runs in several:
+            mean = statistics.fmean(run.val_bpb for run in runs)
+            wider = math.sqrt(len(runs) / (len(runs) - 1))  # the mean was taken from the same runs
+            residuals += [(run.val_bpb - mean) * wider for run in runs]
+        default = table.find({}, 0)
+        errors = [paired_difference(default.val, run.val).standard_error for run in table.by_seed(0)]
+        return cls(tuple(residuals), statistics.median(errors))
+
+
+@dataclass
+class Model:
+    """One simulated model: its true bits per byte, and what was measured of it under fresh seeds."""
+
+    true: float
+    fresh: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one candidate, and the trainings that its verdict took on either side."""
+
+    accepted: bool
+    candidate: int
+    incumbent: int
+
+
+class Loop:
+    """One simulated loop: an incumbent, the noise as far as it is known, and candidates one by one."""
+
+    def __init__(self, world: World, rng: random.Random, seeds: int, known: int = 0) -> None:
+        self._world = world
+        self._rng = rng
+        self._seeds = seeds
+        self.incumbent = Model(0.0, [self.train(0.0)])
+        self._standing = [self.incumbent]
+        self._groups = [self.incumbent.fresh, [self.train(0.0) for _ in range(known + 1)]]
+        self.revoked = 0
+
+    def train(self, true: float) -> float:
+        """Return the bits per byte of one training of a model that truly costs `true`."""
+        return true + self._rng.choice(self._world.residuals)
+
+    def refer(self, count: int) -> None:
+        """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
+        self.incumbent.fresh += [self.train(self.incumbent.true) for _ in range(count)]
+        if len(self._standing) > 1 and len(self.incumbent.fresh) >= self._seeds:
+            before = self._standing[-2]
+            if statistics.fmean(self.incumbent.fresh) >= statistics.fmean(before.fresh):
+                self._standing.pop()
+                self.incumbent = before
+                self.revoked += 1
+
+    def judge(self, effect: float) -> Outcome:
+        """Try a candidate that is truly better by `effect` bits per byte."""
+        true, spent = self.incumbent.true - effect, 0
+        found = [self.train(true)]
+        drawn = self._rng.gauss(
+            0.0, self._world.document_error
+        )  # by the documents that happen to be validated on
+        while True:
+            noise, reference = seed_noise([*self._groups, found[1:]]), self.incumbent.fresh
+            mean = statistics.fmean(reference) if reference else math.inf
+            after = statistics.fmean(found)
+            wanted = self._seeds if after < mean + (_FLATTERY * noise.sd if noise else 0.0) else 1
+            if len(reference) < wanted:
+                missing = wanted - len(reference) if reference else 1
+                self.refer(missing)
+                spent += missing
+                continue
+            delta = mean - after + drawn
+            if delta <= 0 or noise is None:
+                self._groups.append(found[1:])
+                return Outcome(False, len(found), spent)
+            look = Look(delta, self._world.document_error, len(reference), len(found))
+            weighed = weigh(look, noise, RULE)
+            if weighed.accepted is not None:
+                break
+            found.append(self.train(true))
+            if len(reference) < len(found):
+                self.refer(1)
+                spent += 1
+        self._groups.append(found[1:])
+        if weighed.accepted:
+            self.incumbent = Model(true)
+            self._standing.append(self.incumbent)
+            self._groups.append(self.incumbent.fresh)
+        return Outcome(weighed.accepted, len(found), spent)
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """What loops over null candidates accepted, per loop, and what a candidate cost in trainings."""
+
+    accepted: float
+    standing: float
+    cost: float
+    naive: float
+
+
+def nulls(world: World, seeds: int, loops: int, candidates: int) -> Nulls:
+    """Simulate loops over candidates that change nothing."""
+    rng = random.Random(1)
+    accepted = standing = naive = 0
+    cost = 0
+    for _ in range(loops):
+        loop = Loop(world, rng, seeds)
+        outcomes = [loop.judge(0.0) for _ in range(candidates)]
+        taken = sum(outcome.accepted for outcome in outcomes)
+        accepted += taken
+        standing += taken - loop.revoked
+        cost += sum(outcome.candidate for outcome in outcomes)
+        best = loop.train(0.0)
+        for _ in range(candidates):
+            if (found := loop.train(0.0)) < best:
+                best, naive = found, naive + 1
+    return Nulls(accepted / loops, standing / loops, cost / loops / candidates, naive / loops)
+
+
+@dataclass(frozen=True)
+class Power:
+    """How often a candidate of known effect is accepted, and its mean cost in trainings on either side."""
+
+    accepted: float
+    candidate: float
+    incumbent: float
+
+
+def power(world: World, effect: float, seeds: int, known: int, repeats: int) -> Power:
+    """Judge a candidate that is better by `effect` noises, again and again, against a measured incumbent."""
+    rng = random.Random(2)
+    outcomes = []
+    for _ in range(repeats):
+        loop = Loop(world, rng, seeds, known)
+        loop.refer(seeds - 1)
+        outcomes.append(loop.judge(effect * world.sd))
+    return Power(
+        statistics.fmean(outcome.accepted for outcome in outcomes),
+        statistics.fmean(outcome.candidate for outcome in outcomes),
+        statistics.fmean(outcome.incumbent for outcome in outcomes),
+    )
+
+
+def figures() -> list[Figure]:
+    """Simulate, and hold what came out against what is promised."""
+    world = World.recorded(load())
+    started = time.perf_counter()
+    found = nulls(world, SEEDS, LOOPS, NULLS)
+    seconds = time.perf_counter() - started
+    rate = LOOPS * NULLS / seconds
+    lines = [
+        Figure(
+            f"false accepts in {NULLS} null candidates, mean of {LOOPS:,} loops (keep if lower: {found.naive:.1f})",
+            f"{found.accepted:.2f}, {found.standing:.2f} of them never revoked",
+            "at most 1",
+            found.accepted <= 1,
+        ),
+        Figure(
+            "trainings of a null candidate", f"{found.cost:.2f}", "at most 1.5", round(found.cost, 2) <= 1.5
+        ),
+    ]
+    for effect, least, most in ((2, 0.80, 3.5), (3, 0.97, 2.5)):
+        for seeds, known in ((5, 0), (SEEDS, 0), (SEEDS, KNOWN)):
+            has = power(world, effect, seeds, known, SINGLE)
+            told = f"noise known from {known} more" if known else "noise known from these alone"
+            lines.append(
+                Figure(
+                    f"a candidate better by {effect} noises, incumbent under {seeds} seeds, {told}",
+                    f"accepted {has.accepted:.1%} at {has.candidate:.2f} trainings "
+                    f"(and {has.incumbent:.2f} of the incumbent)",
+                    f"{least:.0%} at {most}",
+                    has.accepted >= least and has.candidate <= most,
+                )
+            )
+    lines.append(
+        Figure(
+            "loops of 20 candidates that are simulated in a minute", f"{60 * rate / 20:,.0f}", "10,000", None
+        )
+    )
+    return [
+        Figure(
+            "noise between seeds, and error over documents, as recorded",
+            f"{world.sd:.4f} and {world.document_error:.4f} bpb",
+            "",
+            None,
+        ),
+        *lines,
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:  # noqa: ARG001 - there are none
+    """Print the figures."""
+    show(figures())
+
+
+if __name__ == "__main__":
+    main()
