@@ -54,6 +54,7 @@ class Settings:
     most_seeds: int = 8
     level: float = 0.01
     min_effect: float = 0.0
+    race: float = 0.03
     memory_bytes: int | None = None
     train_seconds: float = 7200.0
     grade_seconds: float = 1800.0
@@ -191,6 +192,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         seeds=number("seeds", 2, "evalloop_seeds") or 8,
         most_seeds=number("most_seeds", 1, "evalloop_most_seeds") or 8,
         level=_level(text("level")),
+        race=_share(text("race")),
         min_effect=_positive(text("min_effect"), "evalloop_min_effect") or 0.0,
         memory_bytes=parse_bytes(text("memory"), "evalloop_memory") if text("memory") else None,
         train_seconds=seconds("train_limit", 7200.0),
@@ -225,6 +227,18 @@ def _positive(text: str, option: str) -> float | None:
         value = float("nan")
     if not 0 < value < float("inf"):
         raise SettingsError(f"{option} is {text!r}. Give a positive number, such as 1e-4.")
+    return value
+
+
+def _share(text: str) -> float:
+    if text == "0":
+        return 0.0
+    value = _positive(text, "evalloop_race") or 0.03
+    if value > 0.5:
+        raise SettingsError(
+            f"evalloop_race is {text!r}: a training that is as likely to win as not would be stopped. Give a chance "
+            "such as 0.03, or 0 to let every training run to its end."
+        )
     return value
 
 

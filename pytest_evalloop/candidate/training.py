@@ -22,6 +22,7 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
+_MOST_SAID = 4 * 2**20  # bytes of a progress file
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ class RunningTraining:
         self._seed = seed
         self._log = log
         self._mode = mode
+        self._said: bytes | None = None  # once it has ended
+        self._stopped = ""
 
     def __enter__(self) -> Self:
         return self
@@ -175,9 +178,19 @@ class RunningTraining:
         """Return what the training last said of itself, None before it said anything."""
         return last_progress(_progress_file(self._folder))
 
+    def said(self) -> bytes:
+        """Return its progress file, from the beginning up to a size that no honest training reaches."""
+        return _content(_progress_file(self._folder)) if self._said is None else self._said
+
+    def stop(self, reason: str) -> None:
+        """End the training; `wait` then returns it as killed, with this reason."""
+        self._stopped = reason
+        self._process.kill()
+
     def wait(self, tick: Callable[[Progress | None], None] | None = None) -> Training:
         """Wait for the end and store the artifacts of a training that completed."""
         result = self._process.wait(tick=None if tick is None else lambda: tick(self.progress()))
+        self._said = self.said()
         training = self._training(result)
         if training.status is not Status.COMPLETED:
             return training
@@ -190,6 +203,8 @@ class RunningTraining:
         devices = accelerators()
         compute = result.wall_seconds * devices if devices else result.cpu_seconds
         status, detail = result.status, result.detail
+        if self._stopped and status is not Status.COMPLETED:
+            status, detail = Status.KILLED, self._stopped
         if status is Status.COMPLETED and _holds_nothing(self._folder):
             status, detail = Status.CRASHED, "it ended well but wrote nothing to EVALLOOP_ARTIFACTS"
         if status is Status.CRASHED:
@@ -225,6 +240,20 @@ def last_progress(path: Path) -> Progress | None:
         return None
 
 
+def _content(path: Path) -> bytes:
+    """Read what a candidate may have put anything in the place of; nothing if it is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, _MOST_SAID, 0)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
 def memory_limit(settings: Settings) -> int:
     """Return the memory that one process tree may use: the setting, or 80 % of the machine."""
     if settings.memory_bytes is not None:
@@ -242,6 +271,11 @@ def prepare(settings: Settings, tree: Path, log: Path) -> ProcessResult | None:
     limits = Limits(wall_seconds=settings.train_seconds)
     with launch(settings.prepare, cwd=tree, env=environment, log=log, limits=limits) as process:
         return process.wait()
+
+
+def said(training: Training) -> bytes:
+    """Return the progress file that is kept with the artifacts of a finished training."""
+    return _content(_progress_file(Path(training.artifacts)))
 
 
 def _progress_file(artifacts: Path) -> Path:

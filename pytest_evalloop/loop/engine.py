@@ -14,6 +14,8 @@ from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line, suite_problems
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
+from pytest_evalloop.loop.repeats import Repeats
+from pytest_evalloop.loop.stopping import Stopper
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.bpb import bits_per_byte
@@ -63,7 +65,9 @@ class Engine:
         self._mutators = dict(mutators)
         self._observer = observer
         self._vault = Vault(record, workshop, observer, SEED) if vault else None
-        self._judge = Judge(settings, record, workshop, observer, self._vault)
+        self._repeats = Repeats(record, workshop, observer)
+        self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault)
+        self._stopper = Stopper(record, workshop, settings.race)
 
     def run(self) -> Reached:
         """Run until a limit is reached; raises `CannotGate` when the baseline does not pass.
@@ -207,6 +211,10 @@ class Engine:
             return
         training = self._train(candidate)
         if training.status is not Status.COMPLETED:
+            found = self._stopper.found(candidate)
+            if found is not None and found.stopped:
+                self._reject(candidate, None, training.detail, training=training)
+                return
             reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
             self._reject(candidate, training.status, reason, training.detail, training)
             return
@@ -226,7 +234,10 @@ class Engine:
         if self._workshop.find(candidate, seed) is None:
             self._observer.stage(candidate.number, "training", candidate.description)
         training = self._workshop.train(
-            candidate, seed, lambda progress: self._observer.progress(candidate.number, progress)
+            candidate,
+            seed,
+            lambda progress: self._observer.progress(candidate.number, progress),
+            self._stopper.watch(candidate, self._repeats.noise()),
         )
         self._record.trained(candidate, training)
         return training
@@ -249,7 +260,7 @@ class Engine:
     def _reject(
         self,
         candidate: Candidate,
-        status: Status,
+        status: Status | None,
         reason: str,
         detail: str = "",
         training: Training | None = None,

@@ -25,7 +25,13 @@ class Judge:
     """Decides about one graded candidate after another."""
 
     def __init__(
-        self, settings: Settings, record: Record, workshop: Workshop, observer: Observer, vault: Vault | None
+        self,
+        settings: Settings,
+        record: Record,
+        workshop: Workshop,
+        observer: Observer,
+        repeats: Repeats,
+        vault: Vault | None,
     ) -> None:
         self._settings = settings
         self._rule = Rule(settings.level, settings.most_seeds, settings.min_effect)
@@ -33,7 +39,7 @@ class Judge:
         self._workshop = workshop
         self._observer = observer
         self._vault = vault
-        self._repeats = Repeats(record, workshop, observer)
+        self._repeats = repeats
 
     def judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
         """Return the verdict on a candidate; raises `CannotGate` when the baseline cannot be measured again."""

@@ -17,6 +17,7 @@ from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.preflight import check, check_resumed, frozen
 from pytest_evalloop.loop.record import Record, new_run
 from pytest_evalloop.loop.refusal import CannotGate
+from pytest_evalloop.loop.stopping import Stopper
 from pytest_evalloop.loop.vault import vault_lines
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.protocols import Mutator, MutatorFactory
@@ -51,6 +52,10 @@ class Opened:
         """Return the engine of this run."""
         parts = (self.settings, self.record, self.workshop, self.inspector, self.mutators, observer)
         return Engine(*parts, vault=self.vault)
+
+    def racing_lines(self) -> list[str]:
+        """Say what racing saved and what it may have lost."""
+        return Stopper(self.record, self.workshop, self.settings.race).lines()
 
     def vault_lines(self) -> list[str]:
         """Return what the vault says about baseline and incumbent, in sentences."""

@@ -87,6 +87,20 @@ class Record:
         stations = self._stations()
         return stations[-1] if stations else self.baseline().commit
 
+    def at(self, commit: str) -> Candidate | None:
+        """Return the incumbent of the time at which the branch stood at a commit."""
+        incumbents: list[Candidate] = []
+        for candidate in self._ledger.decided(self.run.name):
+            if candidate.accepted_commit:
+                incumbents.append(candidate)
+                if candidate.accepted_commit == commit:
+                    return candidate
+            if candidate.revoked_commit:
+                incumbents.remove(candidate)
+                if candidate.revoked_commit == commit:
+                    return incumbents[-1]
+        return None
+
     def accepted(self) -> tuple[Candidate, ...]:
         """Return baseline and accepted candidates that were not revoked, in the order of their acceptance."""
         return tuple(candidate for candidate in self._ledger.decided(self.run.name) if candidate.stands)

@@ -17,6 +17,7 @@ from pytest_evalloop.candidate.training import (
     Trainer,
     cap,
     environment_fingerprint,
+    said,
 )
 from pytest_evalloop.loop.grading import Suite, grade
 from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
@@ -72,8 +73,17 @@ class Workshop:
         """Return the training of this very content, if there was one, also as part of another candidate."""
         return self._trainer.find(self._trainer.key(self._workspace.files(candidate.commit), seed))
 
-    def train(self, candidate: Candidate, seed: int, tick: Callable[[Progress | None], None]) -> Training:
-        """Train a candidate under a seed, unless this very content was trained before."""
+    def train(
+        self,
+        candidate: Candidate,
+        seed: int,
+        tick: Callable[[Progress | None], None],
+        hopeless: Callable[[bytes], str] = lambda _: "",
+    ) -> Training:
+        """Train a candidate under a seed, unless this very content was trained before.
+
+        It is stopped once `hopeless` gives a reason, from the progress file so far; that file is kept.
+        """
         key = self._trainer.key(self._workspace.files(candidate.commit), seed)
         if (found := self._trainer.find(key)) is not None:
             return found
@@ -83,7 +93,23 @@ class Workshop:
             self._workspace.worktree(name, candidate.commit) as tree,
             self._trainer.start(tree, key, seed, log, self._cap) as running,
         ):
-            return running.wait(tick)
+
+            def watch(progress: Progress | None) -> None:
+                tick(progress)
+                if reason := hopeless(running.said()):
+                    running.stop(reason)
+
+            training = running.wait(watch)
+            self._curve(candidate.number, seed).write_bytes(running.said())
+            return training
+
+    def said(self, candidate: Candidate, training: Training) -> bytes:
+        """Return the progress file of a training, also of one whose artifacts were dropped."""
+        kept = self._curve(candidate.number, training.seed)
+        return kept.read_bytes() if kept.is_file() else said(training)
+
+    def _curve(self, number: int, seed: int) -> Path:
+        return self.folder(number) / f"progress-seed-{seed}.jsonl"
 
     def train_least(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> Training:
         """Train a candidate for the smallest budget there is, one step or one of another unit."""

@@ -112,6 +112,8 @@ class Controller:
         terminalreporter.write_line(
             (nulls if self._settings.aa else chances)(candidates, self._settings.level)
         )
+        for line in opened.racing_lines():
+            terminalreporter.write_line(line)
         terminalreporter.write_line(costs(candidates, opened.compute_seconds()))
         terminalreporter.write_line(f"accepted commits: git log evalloop/{opened.name}")
         terminalreporter.write_line(f"all candidates: {opened.results}")

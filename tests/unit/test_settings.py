@@ -217,6 +217,10 @@ def test_null_candidates_have_a_mutator_and_a_run_of_their_own() -> None:
     assert not read({}, INI, ROOT).aa
 
 
+def test_racing_can_be_switched_off() -> None:
+    assert read({}, {**INI, "race": "0"}, ROOT).race == 0.0
+
+
 def test_every_value_has_its_place() -> None:
     ini: dict[str, object] = {
         "train": "train --all",
@@ -236,6 +240,7 @@ def test_every_value_has_its_place() -> None:
         "most_seeds": "6",
         "level": "0.01",
         "min_effect": "0.002",
+        "race": "0.05",
         "train_limit": "1h",
         "grade_limit": "90s",
         "mutator": ["search"],
@@ -264,6 +269,7 @@ def test_every_value_has_its_place() -> None:
         most_seeds=6,
         level=0.01,
         min_effect=0.002,
+        race=0.05,
         train_seconds=3600,
         grade_seconds=90,
         mutators=("search",),
@@ -316,6 +322,8 @@ def test_a_mutator_named_twice_counts_once_and_order_is_kept() -> None:
         ("level", "0", "evalloop_level is '0'. Give a positive number"),
         ("level", "0.5", "evalloop_level is '0.5': more than one in ten candidates that change nothing"),
         ("min_effect", "-1", "evalloop_min_effect is '-1'. Give a positive number"),
+        ("race", "0.6", "evalloop_race is '0.6': a training that is as likely to win as not"),
+        ("race", "-1", "evalloop_race is '-1'. Give a positive number"),
         ("aa", "0", "--evalloop-aa is '0'. Give a whole number of at least 1."),
         ("target", "0", "--evalloop-target is '0'. Give the bits per byte at which the loop may stop"),
         ("target", "nan", "--evalloop-target is 'nan'. Give the bits per byte at which the loop may stop"),
