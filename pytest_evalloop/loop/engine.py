@@ -12,6 +12,7 @@ from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line, suite_problems
+from pytest_evalloop.loop.proposing import Proposer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.repeats import Repeats
@@ -19,19 +20,16 @@ from pytest_evalloop.loop.stopping import Stopper
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.protocols import Mutator, MutatorError
+from pytest_evalloop.protocols import Mutator
 from pytest_evalloop.records import (
-    Brief,
     Candidate,
     Decision,
     Grade,
-    Proposal,
     Status,
     Training,
     Verdict,
 )
 from pytest_evalloop.settings import Settings
-from pytest_evalloop.store.staging import UnfitTree
 from pytest_evalloop.suite.project import SEED
 
 _FRUITLESS = 5
@@ -62,7 +60,7 @@ class Engine:
         self._record = record
         self._workshop = workshop
         self._inspector = inspector
-        self._mutators = dict(mutators)
+        self._proposer = Proposer(settings, record, workshop, mutators, observer)
         self._observer = observer
         self._vault = Vault(record, workshop, observer, SEED) if vault else None
         self._repeats = Repeats(record, workshop, observer)
@@ -79,7 +77,7 @@ class Engine:
         for candidate in self._record.unfinished():
             self._try(candidate)
         while (reason := self._reached(time.monotonic() - started)) is None:
-            self._try(self._propose())
+            self._try(self._proposer.propose())
         if self._vault is not None:
             self._vault.close()
         return Reached(reason)
@@ -137,59 +135,6 @@ class Engine:
 
     # -- one candidate
 
-    def _propose(self) -> Candidate:
-        number = len(self._record.candidates())
-        incumbent = self._record.incumbent()
-        names = list(self._mutators)
-        name = names[(number - 1) % len(names)]
-        self._observer.stage(number, "mutating", name)
-        tip = self._record.tip()
-        with self._workshop.edit(number, tip) as worktree:
-            brief = self._brief(number, worktree, incumbent)
-            try:
-                proposal = self._mutators[name].propose(brief)
-                failure = ""
-            except MutatorError as error:
-                proposal, failure = Proposal("no proposal"), str(error)
-            except Exception as error:  # noqa: BLE001 - a mutator is an extension; its bug costs one candidate
-                proposal, failure = Proposal("no proposal"), f"{type(error).__name__}: {error}"
-            try:
-                commit = tip if failure else self._workshop.commit(worktree, proposal.description)
-            except UnfitTree as error:
-                commit, failure = tip, str(error)
-        candidate = Candidate(
-            run=incumbent.run,
-            number=number,
-            parent=tip,
-            commit=commit,
-            mutator=name,
-            description=" ".join(proposal.description.split())[:200],
-            parameters=dict(proposal.parameters),
-            detail=failure,
-        )
-        self._record.proposed(candidate)
-        return candidate
-
-    def _brief(self, number: int, worktree: Path, incumbent: Candidate) -> Brief:
-        settings = self._settings
-        program = settings.root / "program.md"
-        return Brief(
-            run=incumbent.run,
-            number=number,
-            seed=SEED,
-            worktree=str(worktree),
-            incumbent=self._record.tip(),
-            incumbent_bpb=incumbent.bpb if incumbent.bpb is not None else float("nan"),
-            history=self._record.candidates(),
-            mutable=settings.mutable,
-            budget=settings.budget,
-            train_data=str(settings.root / settings.data),
-            prompt=settings.prompt,
-            space=settings.space,
-            log=str(self._workshop.folder(number) / "mutator.log"),
-            program=program.read_text(encoding="utf-8", errors="replace") if program.is_file() else None,
-        )
-
     def _try(self, candidate: Candidate) -> None:
         """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
         self._finish(candidate)
@@ -208,6 +153,11 @@ class Engine:
         if objections:
             more = f" (and {len(objections) - 1} more)" if len(objections) > 1 else ""
             self._reject(candidate, Status.COMPLETED, f"{objections[0]}{more}", "\n".join(objections))
+            return
+        if (twin := self._inspector.twin(candidate, self._record.judged())) is not None:
+            verdict = twin.decision.verdict if twin.decision is not None else "open"
+            reason = f"the same as candidate {twin.number}, which was {verdict}"
+            self._reject(candidate, None, reason)
             return
         training = self._train(candidate)
         if training.status is not Status.COMPLETED:

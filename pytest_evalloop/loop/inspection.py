@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pytest_evalloop.candidate.process import clean_environment
 from pytest_evalloop.loop.contamination import Guard
 from pytest_evalloop.loop.evidence import Evidence, changes
+from pytest_evalloop.loop.screening import broken
 from pytest_evalloop.records import Candidate
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.scope import problems
@@ -25,10 +29,12 @@ class Inspector:
         self._guard = Guard(settings)
         places = {path: settings.root / path for path in (*settings.hidden, settings.data)}
         self._suite = suite
+        command = shutil.which(settings.train[0], path=clean_environment()["PATH"])
+        self._same_python = command is not None and Path(command).resolve() == Path(sys.executable).resolve()
         self._begun = self._latest = Evidence.take({"": suite, **places})
 
     def objections(self, candidate: Candidate) -> tuple[str, ...]:
-        """Return why a candidate may not even be trained, in sentences: its scope, and hidden text in it."""
+        """Return why a candidate may not even be trained: its scope, files that are no Python, hidden text."""
         parent, commit = candidate.parent, candidate.commit
         changed = self._workspace.changed(parent, commit)
         outside = problems(changed, self._settings.mutable, tuple(self._workspace.files(parent)))
@@ -45,8 +51,15 @@ class Inspector:
         if size > _MOST:
             held, most = f"{size / 1e6:.0f} MB", f"{_MOST / 1e6:.0f} MB"
             return (f"too large: the changed files hold {held}, and hidden text is sought in at most {most}",)
+        if self._same_python and (found := broken({path: new for path, (_, new) in texts.items()})):
+            return found
         carried = self._guard.problems(texts, self._files(parent))
         return tuple(f"contamination: {sentence}" for sentence in carried)
+
+    def twin(self, candidate: Candidate, earlier: Sequence[Candidate]) -> Candidate | None:
+        """Return the first of earlier candidates that has the very same files."""
+        own, *trees = self._workspace.trees([candidate.commit, *(other.commit for other in earlier)])
+        return next((other for other, tree in zip(earlier, trees, strict=True) if tree == own), None)
 
     def tampering(self, number: int) -> tuple[str, ...]:
         """Return what is no longer as it was when the run was opened, in sentences that blame `number`.

@@ -101,6 +101,14 @@ class Record:
                     return incumbents[-1]
         return None
 
+    def judged(self) -> tuple[Candidate, ...]:
+        """Return the decided candidates whose verdicts hold: not those that met an incumbent since revoked."""
+        return tuple(
+            candidate
+            for candidate in self._ledger.decided(self.run.name)
+            if not candidate.revoked and ((before := self.at(candidate.parent)) is None or not before.revoked)
+        )
+
     def accepted(self) -> tuple[Candidate, ...]:
         """Return baseline and accepted candidates that were not revoked, in the order of their acceptance."""
         return tuple(candidate for candidate in self._ledger.decided(self.run.name) if candidate.stands)

@@ -100,6 +100,13 @@ class Workspace:
         """Return the tree of a commit."""
         return self._plain.line("rev-parse", "--verify", f"{commit}^{{tree}}")
 
+    def trees(self, commits: Sequence[str]) -> tuple[str, ...]:
+        """Return the trees of several commits at once."""
+        if not commits:
+            return ()
+        said = self._plain.run("rev-parse", *(f"{commit}^{{tree}}" for commit in commits))
+        return tuple(said.decode("ascii").split())
+
     def ignored(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Return those of the paths that the user has git ignore; a tracked one is not, nor is one git refuses."""
         if not paths:

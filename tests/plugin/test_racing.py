@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -79,3 +80,34 @@ def test_without_racing_every_training_runs_to_its_end(project: Project) -> None
     assert status == 0, output
     assert project.results()[1]["reason"].startswith("training crashed"), output
     assert not (project.path / ".evalloop/candidates/main/1/race.json").exists()
+
+
+REPEATING = """
+from pytest_evalloop import Proposal
+
+EDITS = {1: ("3] = 2", "3] = 0"), 2: ("3] = 2", "3] = 0"), 3: ("@dataclass", "@dataclass((")}
+
+
+class Repeating:
+    def propose(self, brief):
+        path = Path(brief.worktree, "model/config.py")
+        path.write_text(path.read_text().replace(*EDITS[brief.number]))
+        return Proposal(f"edit {brief.number}")
+
+
+def pytest_evalloop_mutators() -> None:
+    return {"repeating": lambda settings: Repeating()}
+"""
+
+
+def test_what_was_tried_and_what_is_no_python_is_not_trained(project: Project) -> None:
+    project.replace("model/config.py", "Literal[0, 1, 2, 3] = 0", "Literal[0, 1, 2, 3] = 2")
+    project.write("conftest.py", (project.path / "conftest.py").read_text() + REPEATING)
+    project.commit()
+    status, output = project.loop("--evalloop-candidates", "3", "--evalloop-mutator", "repeating")
+    assert status == 0, output
+    _, again, broken = project.results()[1:]
+    assert again["reason"] == "the same as candidate 1, which was rejected", output
+    assert re.match(r"model/config\.py:\d+ is no Python: ", broken["reason"]), output
+    assert (again["train_s"], broken["train_s"]) == ("", "")
+    assert project.rows("SELECT DISTINCT number FROM trainings WHERE number > 1") == []
