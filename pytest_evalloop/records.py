@@ -202,7 +202,8 @@ class Candidate:
 
     Number 0 is the baseline. `commit` is the proposed commit, `accepted_commit` the one with trailers
     on the run's branch. A candidate without a verdict is still to be finished. `revoked` says why an acceptance
-    did not hold up, and `revoked_commit` is the commit that took it back.
+    did not hold up, and `revoked_commit` is the commit that took it back. `budget` is what its trainings are
+    granted, as `EVALLOOP_BUDGET` spells it; empty is that of the run.
     """
 
     run: str
@@ -222,6 +223,7 @@ class Candidate:
     check_seconds: float = 0.0
     overhead_seconds: float = 0.0
     detail: str = ""
+    budget: str = ""
     revoked: str = ""
     revoked_commit: str | None = None
 

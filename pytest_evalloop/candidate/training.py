@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from pytest_evalloop.candidate.client import tail
+from pytest_evalloop.candidate.pace import Sample, tree_seconds
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
+from pytest_evalloop.candidate.progress import PACE, Progress, content, last_progress, progress_file
 from pytest_evalloop.candidate.sandbox import Mode, for_candidates
-from pytest_evalloop.records import ProcessResult, Status, Training
+from pytest_evalloop.records import Budget, ProcessResult, Status, Training
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
-_MOST_SAID = 4 * 2**20  # bytes of a progress file
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The last line of a training's progress file; a number that it did not say is None."""
-
-    fraction: float | None
-    train_bpb: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ class Trainer:
         self._artifacts = artifacts
         self._fingerprint = environment_fingerprint(settings.root / settings.data)
 
-    def key(self, files: Mapping[str, tuple[str, str]], seed: int) -> str:
+    def key(self, files: Mapping[str, tuple[str, str]], seed: int, budget: Budget | None = None) -> str:
         """Return the content key of a training of `files` (path to mode and blob) under `seed`.
 
         Evals and the primer are left out: training does not see them, so changing them trains nothing.
@@ -101,7 +96,7 @@ class Trainer:
         return training_key(
             files,
             exclude=exclude,
-            budget=str(settings.budget),
+            budget=str(budget or settings.budget),
             seed=seed,
             command=json.dumps(settings.train),
             environment=self._fingerprint,
@@ -111,7 +106,9 @@ class Trainer:
         """Return the finished training of this content, marked as reused, or None."""
         return self._artifacts.get(key)
 
-    def start(self, tree: Path, key: str, seed: int, log: Path, limit: Cap) -> RunningTraining:
+    def start(
+        self, tree: Path, key: str, seed: int, log: Path, limit: Cap, budget: Budget | None = None
+    ) -> RunningTraining:
         """Start the train command in `tree`; its artifacts become visible only when it has ended well.
 
         Raises `SettingsError` if the sandbox that the settings want does not work.
@@ -119,7 +116,7 @@ class Trainer:
         settings = self._settings
         jail = for_candidates(settings)
         folder = self._artifacts.claim(key)
-        progress = _progress_file(folder)
+        progress = progress_file(folder)
         progress.touch()
         data = settings.root / settings.data
         process = jail.launch(
@@ -136,7 +133,7 @@ class Trainer:
             variables={
                 "EVALLOOP_ARTIFACTS": str(folder),
                 "EVALLOOP_SEED": str(seed),
-                "EVALLOOP_BUDGET": str(settings.budget),
+                "EVALLOOP_BUDGET": str(budget or settings.budget),
                 "EVALLOOP_DATA": str(data),
                 "EVALLOOP_PROGRESS": str(progress),
             },
@@ -166,6 +163,8 @@ class RunningTraining:
         self._mode = mode
         self._said: bytes | None = None  # once it has ended
         self._stopped = ""
+        self._begun = time.monotonic()
+        self.samples: list[Sample] = []
 
     def __enter__(self) -> Self:
         return self
@@ -176,11 +175,29 @@ class RunningTraining:
 
     def progress(self) -> Progress | None:
         """Return what the training last said of itself, None before it said anything."""
-        return last_progress(_progress_file(self._folder))
+        return last_progress(progress_file(self._folder))
+
+    @property
+    def status(self) -> Status | None:
+        """How it ended, None while it runs."""
+        result = self._process.poll()
+        return None if result is None else result.status
+
+    def look(self) -> None:
+        """Take a sample of what it used and how far it is, in shares of its budget, if it has come further."""
+        progress = self.progress()
+        if progress is None or progress.fraction is None:
+            return
+        if self.samples and progress.fraction <= self.samples[-1].done:
+            return
+        devices = accelerators()
+        seconds = (time.monotonic() - self._begun) * devices if devices else tree_seconds(self._process.pid)
+        if seconds is not None:
+            self.samples.append(Sample(progress.fraction, seconds))
 
     def said(self) -> bytes:
         """Return its progress file, from the beginning up to a size that no honest training reaches."""
-        return _content(_progress_file(self._folder)) if self._said is None else self._said
+        return content(progress_file(self._folder)) if self._said is None else self._said
 
     def stop(self, reason: str) -> None:
         """End the training; `wait` then returns it as killed, with this reason."""
@@ -189,8 +206,15 @@ class RunningTraining:
 
     def wait(self, tick: Callable[[Progress | None], None] | None = None) -> Training:
         """Wait for the end and store the artifacts of a training that completed."""
-        result = self._process.wait(tick=None if tick is None else lambda: tick(self.progress()))
+
+        def watch() -> None:
+            self.look()
+            if tick is not None:
+                tick(self.progress())
+
+        result = self._process.wait(tick=watch)
         self._said = self.said()
+        (self._folder.parent / PACE).write_bytes(msgspec.json.encode(self.samples))
         training = self._training(result)
         if training.status is not Status.COMPLETED:
             return training
@@ -226,34 +250,6 @@ class RunningTraining:
         )
 
 
-def last_progress(path: Path) -> Progress | None:
-    """Read the last whole line of a progress file; a candidate writes it, so anything may stand there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place would never open
-        try:
-            end = os.pread(descriptor, 4096, max(0, os.fstat(descriptor).st_size - 4096))
-        finally:
-            os.close(descriptor)
-        line = json.loads(end.split(b"\n")[-2])
-        return Progress(_number(line.get("fraction")), _number(line.get("train_bpb")))
-    except (OSError, ValueError, IndexError, AttributeError, RecursionError):
-        return None
-
-
-def _content(path: Path) -> bytes:
-    """Read what a candidate may have put anything in the place of; nothing if it is no file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return b""
-    try:
-        return os.pread(descriptor, _MOST_SAID, 0)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
 def memory_limit(settings: Settings) -> int:
     """Return the memory that one process tree may use: the setting, or 80 % of the machine."""
     if settings.memory_bytes is not None:
@@ -271,26 +267,6 @@ def prepare(settings: Settings, tree: Path, log: Path) -> ProcessResult | None:
     limits = Limits(wall_seconds=settings.train_seconds)
     with launch(settings.prepare, cwd=tree, env=environment, log=log, limits=limits) as process:
         return process.wait()
-
-
-def said(training: Training) -> bytes:
-    """Return the progress file that is kept with the artifacts of a finished training."""
-    return _content(_progress_file(Path(training.artifacts)))
-
-
-def _progress_file(artifacts: Path) -> Path:
-    """Return where a training says how far it is: beside its artifacts, so that the curve is kept with them."""
-    return artifacts.parent / "progress.jsonl"
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _holds_nothing(folder: Path) -> bool:

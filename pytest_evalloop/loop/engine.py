@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_evalloop.candidate.progress import Progress
 from pytest_evalloop.loop import canary
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.pacing import Pacer
 from pytest_evalloop.loop.passing import first_line, suite_problems
 from pytest_evalloop.loop.proposing import Proposer
 from pytest_evalloop.loop.record import Record
@@ -66,6 +68,7 @@ class Engine:
         self._repeats = Repeats(record, workshop, observer)
         self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault)
         self._stopper = Stopper(record, workshop, settings.race)
+        self._pacer = Pacer(record, workshop, observer, settings.budget.unit)
 
     def run(self) -> Reached:
         """Run until a limit is reached; raises `CannotGate` when the baseline does not pass.
@@ -111,7 +114,7 @@ class Engine:
             self._limit(baseline)
             return
         started = time.monotonic()
-        training = self._train(baseline)
+        baseline, training = self._train(baseline)
         if training.status is not Status.COMPLETED:
             raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
         grade = self._grade(baseline, training)
@@ -159,7 +162,7 @@ class Engine:
             reason = f"the same as candidate {twin.number}, which was {verdict}"
             self._reject(candidate, None, reason)
             return
-        training = self._train(candidate)
+        candidate, training = self._train(candidate)
         if training.status is not Status.COMPLETED:
             found = self._stopper.found(candidate)
             if found is not None and found.stopped:
@@ -176,21 +179,27 @@ class Engine:
             decision = replace(decision, verdict=Verdict.REJECTED, reason=f"tampering: {tampering[0]}")
         self._decide(candidate, training, grade, decision, graded - started)
 
-    def _train(self, candidate: Candidate) -> Training:
+    def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:
+        """Train a candidate under its first seed; returns it with the budget that it was granted."""
         seed = self._record.first_seed(candidate)
         known = [run for run in self._record.trainings(candidate) if run.seed == seed]
         if known and (known[-1].status is not Status.COMPLETED or Path(known[-1].artifacts).is_dir()):
-            return known[-1]
+            return candidate, known[-1]
         if self._workshop.find(candidate, seed) is None:
             self._observer.stage(candidate.number, "training", candidate.description)
+        race, pace = self._stopper.watch(candidate, self._repeats.noise()), self._pacer.watch(candidate)
         training = self._workshop.train(
-            candidate,
-            seed,
-            lambda progress: self._observer.progress(candidate.number, progress),
-            self._stopper.watch(candidate, self._repeats.noise()),
+            candidate, seed, self._progress(candidate), lambda running: pace(running) or race(running)
         )
+        if pace.deviates:
+            candidate = self._pacer.grant(candidate)
+            self._observer.stage(candidate.number, "training", candidate.description)
+            training = self._workshop.train(candidate, seed, self._progress(candidate), race)
         self._record.trained(candidate, training)
-        return training
+        return candidate, training
+
+    def _progress(self, candidate: Candidate) -> Callable[[Progress | None], None]:
+        return lambda progress: self._observer.progress(candidate.number, progress)
 
     def _grade(self, candidate: Candidate, training: Training) -> Grade:
         known = self._record.grades(candidate).get(training.seed)

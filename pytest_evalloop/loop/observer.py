@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pytest_evalloop.candidate.training import Progress
+from pytest_evalloop.candidate.progress import Progress
 from pytest_evalloop.records import Candidate
 
 

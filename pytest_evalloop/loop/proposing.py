@@ -62,6 +62,7 @@ class Proposer:
             description=" ".join(proposal.description.split())[:200],
             parameters=dict(proposal.parameters),
             detail=failure,
+            budget=incumbent.budget,
         )
         self._record.proposed(candidate)
         return candidate

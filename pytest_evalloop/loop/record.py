@@ -211,6 +211,10 @@ class Record:
         self._ledger.add_candidate(candidate)
         self._keep(candidate)
 
+    def granted(self, candidate: Candidate) -> None:
+        """Record the budget that a candidate without a verdict was granted."""
+        self._ledger.update(candidate)
+
     def trained(self, candidate: Candidate, training: Training) -> None:
         """Record how a training ended; one that is on record already is left as it is."""
         known = self.trainings(candidate)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from pytest_evalloop.candidate.training import RunningTraining
 from pytest_evalloop.loop.racing import (
     Curve,
     Decided,
@@ -43,8 +44,8 @@ class Stopper:
         self._bound = bound
         self._races: dict[int, Race | None] = {}
 
-    def watch(self, candidate: Candidate, noise: SeedNoise | None) -> Callable[[bytes], str]:
-        """Return what tells from a progress file why a candidate's training is to be stopped, if it is.
+    def watch(self, candidate: Candidate, noise: SeedNoise | None) -> Callable[[RunningTraining], str]:
+        """Return what tells why a candidate's training is to be stopped, if it is.
 
         A random few are let run on, so that the share of would-be winners that are lost can be estimated.
         """
@@ -58,11 +59,11 @@ class Stopper:
         seen = 0.0
         over = False
 
-        def hopeless(said: bytes) -> str:
+        def hopeless(running: RunningTraining) -> str:
             nonlocal seen, over
             if over:
                 return ""
-            curve = progress_curve(said)
+            curve = progress_curve(running.said())
             found = first_hopeless(curve, incumbent, past, sd, after=seen, bound=self._bound)
             seen = curve.fraction
             if found is None:

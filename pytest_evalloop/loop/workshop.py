@@ -12,17 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_evalloop.candidate.training import (
-    Progress,
-    Trainer,
-    cap,
-    environment_fingerprint,
-    said,
-)
+from pytest_evalloop.candidate.pace import tryout
+from pytest_evalloop.candidate.progress import Progress, said
+from pytest_evalloop.candidate.side_by_side import Pace, Side, measure
+from pytest_evalloop.candidate.training import RunningTraining, Trainer, cap, environment_fingerprint
 from pytest_evalloop.loop.grading import Suite, grade
 from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
-from pytest_evalloop.settings import Settings
-from pytest_evalloop.store.cache import Artifacts
+from pytest_evalloop.settings import Settings, parse_budget
 from pytest_evalloop.store.home import Home
 from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
@@ -71,37 +67,58 @@ class Workshop:
 
     def find(self, candidate: Candidate, seed: int) -> Training | None:
         """Return the training of this very content, if there was one, also as part of another candidate."""
-        return self._trainer.find(self._trainer.key(self._workspace.files(candidate.commit), seed))
+        return self._trainer.find(self._key(candidate, seed, self._budget(candidate)))
 
     def train(
         self,
         candidate: Candidate,
         seed: int,
         tick: Callable[[Progress | None], None],
-        hopeless: Callable[[bytes], str] = lambda _: "",
+        check: Callable[[RunningTraining], str] = lambda _: "",
     ) -> Training:
         """Train a candidate under a seed, unless this very content was trained before.
 
-        It is stopped once `hopeless` gives a reason, from the progress file so far; that file is kept.
+        It is stopped once `check` gives a reason, a sentence; the progress file is kept.
         """
-        key = self._trainer.key(self._workspace.files(candidate.commit), seed)
+        budget = self._budget(candidate)
+        key = self._key(candidate, seed, budget)
         if (found := self._trainer.find(key)) is not None:
             return found
         name = _worktree(candidate.number, f"seed-{seed}")
         log = self.folder(candidate.number) / f"train-seed-{seed}.log"
         with (
             self._workspace.worktree(name, candidate.commit) as tree,
-            self._trainer.start(tree, key, seed, log, self._cap) as running,
+            self._trainer.start(tree, key, seed, log, self._cap, budget) as running,
         ):
 
             def watch(progress: Progress | None) -> None:
                 tick(progress)
-                if reason := hopeless(running.said()):
+                if reason := check(running):
                     running.stop(reason)
 
             training = running.wait(watch)
             self._curve(candidate.number, seed).write_bytes(running.said())
             return training
+
+    def pace(self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float) -> Pace:
+        """Train a candidate beside the incumbent, as much as took the incumbent's training some CPU seconds."""
+        budget = tryout(self._budget(incumbent), training, seconds)
+        folder = self.folder(candidate.number)
+        with contextlib.ExitStack() as stack:
+            sides = []
+            for who, name in ((candidate, "pace"), (incumbent, "pace-incumbent")):
+                tree = stack.enter_context(
+                    self._workspace.worktree(_worktree(candidate.number, name), who.commit)
+                )
+                key = self._key(who, training.seed, budget)
+                sides.append(Side(tree, key, folder / f"train-{name}.log"))
+            return measure(self._trainer, *sides, seed=training.seed, limit=self._cap, budget=budget)
+
+    def _budget(self, candidate: Candidate) -> Budget:
+        return parse_budget(candidate.budget) if candidate.budget else self._settings.budget
+
+    def _key(self, candidate: Candidate, seed: int, budget: Budget) -> str:
+        return self._trainer.key(self._workspace.files(candidate.commit), seed, budget)
 
     def said(self, candidate: Candidate, training: Training) -> bytes:
         """Return the progress file of a training, also of one whose artifacts were dropped."""
@@ -113,15 +130,14 @@ class Workshop:
 
     def train_least(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> Training:
         """Train a candidate for the smallest budget there is, one step or one of another unit."""
-        least = replace(self._settings, budget=Budget(1.0, self._settings.budget.unit))
-        trainer = Trainer(least, Artifacts(self._home.artifacts))
-        key = trainer.key(self._workspace.files(candidate.commit), seed)
-        if (found := trainer.find(key)) is not None:
+        least = replace(candidate, budget=str(Budget(1.0, self._settings.budget.unit)))
+        key = self._key(least, seed, self._budget(least))
+        if (found := self._trainer.find(key)) is not None:
             return found
         log = self.folder(candidate.number) / "train-least.log"
         with (
             self._workspace.worktree(_worktree(candidate.number, "least"), candidate.commit) as tree,
-            trainer.start(tree, key, seed, log, self._cap) as running,
+            self._trainer.start(tree, key, seed, log, self._cap, self._budget(least)) as running,
         ):
             return running.wait(lambda _: tick())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalloop.report.summary import outcome_line
 
 if TYPE_CHECKING:
-    from pytest_evalloop.candidate.training import Progress
+    from pytest_evalloop.candidate.progress import Progress
     from pytest_evalloop.records import Candidate
 
 

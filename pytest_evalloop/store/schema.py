@@ -112,6 +112,7 @@ _NOISE = """
 ALTER TABLE candidates ADD COLUMN low REAL;
 ALTER TABLE candidates ADD COLUMN high REAL;
 ALTER TABLE candidates ADD COLUMN seeds INTEGER;
+ALTER TABLE candidates ADD COLUMN budget TEXT NOT NULL DEFAULT '';
 ALTER TABLE candidates ADD COLUMN revoked TEXT NOT NULL DEFAULT '';
 ALTER TABLE candidates ADD COLUMN revoked_commit TEXT;
 """

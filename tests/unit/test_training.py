@@ -17,15 +17,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pytest_evalloop.candidate.progress import Progress, last_progress
 from pytest_evalloop.candidate.sandbox import Mode, probe
 from pytest_evalloop.candidate.training import (
     Cap,
-    Progress,
     Trainer,
     accelerators,
     cap,
     environment_fingerprint,
-    last_progress,
     memory_limit,
     prepare,
 )

@@ -1,0 +1,86 @@
+"""What a training says of itself as it goes, in files that a candidate writes: anything may stand there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pytest_evalloop.candidate.pace import Sample, step_cost
+from pytest_evalloop.records import Training
+
+PACE = "pace.json"
+"""Beside the artifacts: samples of what the training used and how far it said it was."""
+_MOST_SAID = 4 * 2**20  # bytes of a progress file
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The last line of a training's progress file; a number that it did not say is None."""
+
+    fraction: float | None
+    train_bpb: float | None
+
+
+def progress_file(artifacts: Path) -> Path:
+    """Return where a training says how far it is: beside its artifacts, so that the curve is kept with them."""
+    return artifacts.parent / "progress.jsonl"
+
+
+def said(training: Training) -> bytes:
+    """Return the progress file that is kept with the artifacts of a finished training."""
+    return content(progress_file(Path(training.artifacts)))
+
+
+def pace(training: Training) -> float | None:
+    """Return what a finished training took for its whole budget at the pace of its steps, in seconds of compute.
+
+    None when it is not known, such as for a training that ended within a second.
+    """
+    try:
+        content = (Path(training.artifacts).parent / PACE).read_bytes()
+        return step_cost(msgspec.json.decode(content, type=list[Sample]))
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def last_progress(path: Path) -> Progress | None:
+    """Read the last whole line of a progress file; a candidate writes it, so anything may stand there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place would never open
+        try:
+            end = os.pread(descriptor, 4096, max(0, os.fstat(descriptor).st_size - 4096))
+        finally:
+            os.close(descriptor)
+        line = json.loads(end.split(b"\n")[-2])
+        return Progress(_number(line.get("fraction")), _number(line.get("train_bpb")))
+    except (OSError, ValueError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def content(path: Path) -> bytes:
+    """Read what a candidate may have put anything in the place of; nothing if it is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, _MOST_SAID, 0)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,91 @@
+"""Equal compute: a candidate whose steps cost more than the incumbent's gets fewer of them, and the reverse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_evalloop.candidate.pace import COUNTED, granted, step_cost
+from pytest_evalloop.candidate.progress import pace
+from pytest_evalloop.candidate.training import RunningTraining
+from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.workshop import Workshop
+from pytest_evalloop.records import Candidate, Status, Training
+from pytest_evalloop.settings import parse_budget
+from pytest_evalloop.suite.project import SEED
+
+APART = 0.15
+"""By how much the pace of a training may differ from the incumbent's before both are measured side by side.
+
+The compute of a step differs by 5 to 7 % between trainings of one tree that run one after the other.
+"""
+_EARLY = 0.1  # share of the budget after which the pace of a training is looked at, once
+_FEWEST = 5  # samples
+_TRYOUT_SECONDS = 6.0  # of compute, start-up included, that a side-by-side training takes the incumbent
+
+
+class Watch:
+    """Looks at the pace of one training, once, and tells whether it is another than the incumbent's."""
+
+    def __init__(self, expected: float | None) -> None:
+        self._expected = expected  # seconds of compute for the whole budget at the incumbent's pace
+        self.deviates = False
+
+    def __call__(self, running: RunningTraining) -> str:
+        """Return a sentence that stops the training, empty if it may go on."""
+        samples = running.samples
+        if self._expected is None or len(samples) < _FEWEST or samples[-1].done < _EARLY:
+            return ""
+        cost, expected, self._expected = step_cost(samples), self._expected, None
+        if cost is None or abs(cost / expected - 1) <= APART:
+            return ""
+        self.deviates = True
+        return (
+            f"its steps cost {cost / expected:.2f} times what the incumbent's did, so its budget is measured"
+        )
+
+
+class Pacer:
+    """Grants budgets that buy the compute of the incumbent's."""
+
+    def __init__(self, record: Record, workshop: Workshop, observer: Observer, unit: str) -> None:
+        self._record = record
+        self._workshop = workshop
+        self._observer = observer
+        self._counted = unit in COUNTED
+
+    def watch(self, candidate: Candidate) -> Watch:
+        """Return what looks at a candidate's first training."""
+        known = self._first() if self._counted and candidate.number else None
+        return Watch(None if known is None else pace(known))
+
+    def grant(self, candidate: Candidate) -> Candidate:
+        """Measure a candidate beside the incumbent; returns it with its budget, which is on record then.
+
+        One that fails meanwhile keeps its budget: its training will say why.
+        """
+        incumbent, known = self._record.incumbent(), self._first()
+        assert known is not None
+        self._observer.stage(candidate.number, "measuring", "what its steps cost, beside the incumbent")
+        found = self._workshop.pace(candidate, incumbent, known, _TRYOUT_SECONDS)
+        if found.ratio is None:
+            return candidate
+        budget = parse_budget(candidate.budget or self._record.run.settings["budget"])  # type: ignore[arg-type]
+        due = granted(budget, found.ratio)
+        self._observer.note(
+            f"candidate {candidate.number}: a step costs {found.ratio.value:.2f} ± {found.ratio.error:.2f} times "
+            f"the incumbent's, so it is granted {due} instead of {budget}"
+            if due != budget
+            else f"candidate {candidate.number}: a step costs what the incumbent's does; the budget stays {budget}"
+        )
+        candidate = replace(candidate, budget=str(due))
+        self._record.granted(candidate)
+        return candidate
+
+    def _first(self) -> Training | None:
+        """Return the incumbent's first training."""
+        trainings = self._record.trainings(self._record.incumbent())
+        return next(
+            (run for run in trainings if run.seed == SEED and run.status is Status.COMPLETED),
+            None,
+        )
