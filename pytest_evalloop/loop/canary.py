@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_evalloop.loop.crew import Crew
+from pytest_evalloop.loop.crew import Crew, cores
 from pytest_evalloop.loop.findings import Canary, judge, refusals, remarks, unnoticed
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line, suite_problems
@@ -108,7 +107,7 @@ def _grade_all(
             return f"its training {least.status.replace('_', ' ')}: {first_line(least.detail)}"
         return workshop.grade(baseline, least, stand_in=name, tick=tick)
 
-    with Crew(_at_once()) as crew:
+    with Crew(min(cores(), _MOST_AT_ONCE)) as crew:
         waiting = {crew.submit(partial(one, name)): name for name in names}
         graded: dict[str, Grade | str] = {}
         for future in as_completed(waiting):
@@ -116,11 +115,6 @@ def _grade_all(
             graded[name] = future.result()
             observer.note(f"canary: {name} is graded, {len(graded)} of {len(names)}")
     return graded
-
-
-def _at_once() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_AT_ONCE)
 
 
 def _keep(path: Path, canary: Canary) -> None:

@@ -64,7 +64,7 @@ class Engine:
         self._inspector = inspector
         self._proposer = Proposer(settings, record, workshop, mutators, observer)
         self._observer = observer
-        self._vault = Vault(record, workshop, observer, SEED) if vault else None
+        self._vault = Vault(record, workshop, observer, SEED, settings.vault_seeds) if vault else None
         self._repeats = Repeats(record, workshop, observer)
         self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault)
         self._stopper = Stopper(record, workshop, settings.race)

@@ -20,6 +20,7 @@ from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.loop.stopping import Stopper
 from pytest_evalloop.loop.vault import vault_lines
 from pytest_evalloop.loop.workshop import Workshop
+from pytest_evalloop.metric.statistics import seed_noise
 from pytest_evalloop.protocols import Mutator, MutatorFactory
 from pytest_evalloop.records import Candidate, Run, Status
 from pytest_evalloop.settings import Settings, SettingsError
@@ -59,7 +60,7 @@ class Opened:
 
     def vault_lines(self) -> list[str]:
         """Return what the vault says about baseline and incumbent, in sentences."""
-        return vault_lines(self.record, SEED)
+        return vault_lines(self.record, SEED, seed_noise(self.record.repeated()))
 
     def compute_seconds(self) -> float:
         """Return what the run's trainings cost."""

@@ -16,6 +16,8 @@ from pytest_evalloop.store.results import write_results
 from pytest_evalloop.store.workspace import Workspace, branch_ref, candidate_ref
 from pytest_evalloop.suite.project import SEED
 
+FRESH = 10**6
+"""The first of the seeds that no decision sees."""
 _APART = 1000  # from the seeds of one null candidate to those of the next
 
 
@@ -188,7 +190,7 @@ class Record:
 
     def next_seed(self, candidate: Candidate) -> int:
         """Return the first seed under which a candidate was not trained yet."""
-        seeds = [training.seed for training in self.trainings(candidate)]
+        seeds = [training.seed for training in self.trainings(candidate) if training.seed < FRESH]
         return max(seeds) + 1 if seeds else self.first_seed(candidate)
 
     def compute_seconds(self) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from pytest_evalloop.loop.crew import Crew
+from pytest_evalloop.loop.crew import Crew, cores
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import headline
 from pytest_evalloop.loop.record import Record
@@ -39,7 +38,7 @@ class Repeats:
             for index in range(count)
         ]
         failures: dict[int, str] = {}
-        with Crew(max(1, min(len(jobs), _cores()))) as crew:
+        with Crew(max(1, min(len(jobs), cores()))) as crew:
             futures = [(job, crew.submit(partial(self._one, *job))) for job in jobs]
             for (candidate, _), future in futures:
                 if failure := future.result():
@@ -56,7 +55,3 @@ class Repeats:
         grade = self._workshop.grade(candidate, training, objective_only=True, tick=tick)
         self._record.graded(candidate, seed, grade)
         return "" if grade.scores else f"val_bpb was not measured under seed {seed}: {headline(grade.detail)}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

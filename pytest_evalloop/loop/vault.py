@@ -1,27 +1,36 @@
-"""Reads the vault, once a model: against contamination, and for the honest gain when a run ends."""
+"""Reads the vault: against contamination, and for the honest gain, under fresh seeds, when a run ends."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from functools import partial
 
+from pytest_evalloop.loop.crew import Crew, cores
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import suite_problems
-from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.record import FRESH, Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap
-from pytest_evalloop.records import Candidate, DocumentScore, Grade, VaultScore
+from pytest_evalloop.metric.statistics import SeedNoise, mean_scores, paired_difference
+from pytest_evalloop.records import Candidate, DocumentScore, Grade, Status, Training, VaultScore
 
 Scores = tuple[DocumentScore, ...]
 
 
 class Vault:
-    """Scores models on documents that no candidate, no mutator and no other decision has seen."""
+    """Scores models on documents that no candidate, no mutator and no other decision has seen.
 
-    def __init__(self, record: Record, workshop: Workshop, observer: Observer, seed: int) -> None:
+    `seeds` is under how many fresh seeds baseline and incumbent are trained for the honest gain.
+    """
+
+    def __init__(self, record: Record, workshop: Workshop, observer: Observer, seed: int, seeds: int) -> None:
         self._record = record
         self._workshop = workshop
         self._observer = observer
         self._seed = seed
+        self._seeds = seeds
 
     def contamination(self, candidate: Candidate, grade: Grade) -> str:
         """Say that a candidate which is about to be accepted knows validation text; empty if it does not.
@@ -29,7 +38,7 @@ class Vault:
         The vault decides about nothing else, and says no more than this.
         """
         baseline = self._record.baseline()
-        before, after = self._read(baseline), self._read(candidate)
+        before, after = self._first(baseline), self._first(candidate)
         if before is None or after is None:
             return "contamination cannot be ruled out: the vault could not be scored"
         first = self._record.grades(baseline)[self._seed]
@@ -38,30 +47,59 @@ class Vault:
         return ""
 
     def close(self) -> None:
-        """Put the baseline and the incumbent on record, for the summary."""
-        for candidate in (self._record.baseline(), self._record.incumbent()):
-            self._read(candidate)
+        """Put the baseline and the incumbent on record, the latter's gain under seeds that nobody has seen."""
+        baseline, incumbent = self._record.baseline(), self._record.incumbent()
+        self._first(baseline)
+        if incumbent.number == 0:
+            return
+        self._first(incumbent)
+        jobs = [(who, FRESH + index) for index in range(self._seeds) for who in (baseline, incumbent)]
+        missing = [job for job in jobs if self._known(*job) is None]
+        if missing:
+            self._observer.note(
+                f"vault: training baseline and incumbent under {self._seeds} fresh seed"
+                f"{'s' if self._seeds > 1 else ''}, side by side"
+            )
+        with Crew(cores()) as crew:
+            for future in [crew.submit(partial(self._fresh, *job)) for job in missing]:
+                future.result()
 
-    def _read(self, candidate: Candidate) -> VaultScore | None:
-        """Return the vault's score of a candidate, measured unless it is on record; None if it cannot be."""
-        for known in self._record.vault():
-            if known.number == candidate.number:
-                return known
+    def _known(self, candidate: Candidate, seed: int) -> VaultScore | None:
+        reads = self._record.vault()
+        return next((read for read in reads if (read.number, read.seed) == (candidate.number, seed)), None)
+
+    def _first(self, candidate: Candidate) -> VaultScore | None:
+        """Return the vault's score of a candidate's first training, None if there is none."""
+        if (known := self._known(candidate, self._seed)) is not None:
+            return known
         training = next(run for run in self._record.trainings(candidate) if run.seed == self._seed)
+        return self._read(candidate, training)
+
+    def _fresh(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> None:
+        training = self._workshop.train(candidate, seed, lambda _: tick())
+        self._record.trained(candidate, training)
+        if training.status is Status.COMPLETED:
+            self._read(candidate, training, tick)
+        else:
+            self._observer.note(f"vault: candidate {candidate.number} cannot be trained under seed {seed}")
+
+    def _read(
+        self, candidate: Candidate, training: Training, tick: Callable[[], None] | None = None
+    ) -> VaultScore | None:
         self._observer.stage(candidate.number, "vault", "scoring documents that nobody has seen")
-        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault")
+        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault", tick=tick)
         if not grade.scores or grade.audit is None:
             problem = (suite_problems(grade, None) or ("nothing was measured",))[0]
             self._observer.note(f"the vault could not be read for candidate {candidate.number}: {problem}")
             return None
-        score = VaultScore(candidate.number, self._seed, time.time(), grade.scores, grade.audit)
+        score = VaultScore(candidate.number, training.seed, time.time(), grade.scores, grade.audit)
         self._record.read_vault(score)
         return score
 
 
-def vault_lines(record: Record, seed: int) -> list[str]:
-    """Say how validation and vault compare, a sentence a line; nothing if the vault was not read."""
-    reads = {read.number: read.scores for read in record.vault()}
+def vault_lines(record: Record, seed: int, noise: SeedNoise | None) -> list[str]:
+    """Say how validation and vault compare, the honest gain first, a sentence a line; nothing if it was not read."""
+    reads = {read.number: read.scores for read in record.vault() if read.seed == seed}
     baseline, incumbent = record.baseline(), record.incumbent()
     if baseline.number not in reads or incumbent.number not in reads:
         return []
@@ -70,8 +108,9 @@ def vault_lines(record: Record, seed: int) -> list[str]:
     }
     lines = [_gap_line("baseline", gap(*sides[baseline.number]))]
     if incumbent.number != baseline.number:
+        found = compare(sides[baseline.number], sides[incumbent.number])
         lines.append(_gap_line(f"incumbent {incumbent.number}", gap(*sides[incumbent.number])))
-        lines += _gain_lines(compare(sides[baseline.number], sides[incumbent.number]))
+        lines = _gain_lines(record, found, noise) + lines + _contamination_lines(found)
     return lines
 
 
@@ -86,14 +125,32 @@ def _gap_line(who: str, found: Gap) -> str:
     )
 
 
-def _gain_lines(found: Comparison) -> list[str]:
-    said = f"validation said {found.validation.delta:.4f} ± {2 * found.validation.standard_error:.4f}"
-    honest = f"{found.vault.delta:.4f} ± {2 * found.vault.standard_error:.4f}"
-    lines = [f"vault: honest gain {honest} bpb ({said})"]
-    if found.contaminated:
-        lines.append(
-            f"CONTAMINATION: validation improved by {found.excess:.4f} bpb more than the vault, "
-            f"{found.excess / found.error:.1f} standard errors. The incumbent may know validation text: read its "
-            "diff before you use it."
-        )
-    return lines
+def _gain_lines(record: Record, first: Comparison, noise: SeedNoise | None) -> list[str]:
+    """Say what baseline and incumbent are apart under fresh seeds; the error is over documents and seeds."""
+    fresh: dict[int, dict[int, Scores]] = {record.baseline().number: {}, record.incumbent().number: {}}
+    for read in record.vault():
+        if read.seed >= FRESH and read.number in fresh:
+            fresh[read.number][read.seed] = read.scores
+    seeds = sorted(set.intersection(*(set(found) for found in fresh.values())))
+    if not seeds:
+        return []
+    old, new = (mean_scores([found[seed] for seed in seeds]) for found in fresh.values())
+    gained = paired_difference(old, new)
+    keys = {run.key for run in record.trainings(record.baseline())}
+    shared = all(run.key in keys for run in record.trainings(record.incumbent()))
+    training = 0.0 if shared or noise is None else noise.sd * math.sqrt(2 / len(seeds))
+    error = math.hypot(gained.standard_error, training)
+    said = f"validation said {first.validation.delta:.4f} under the seed that it was accepted by"
+    under = f"{len(seeds)} fresh seed{'s' if len(seeds) > 1 else ''}"
+    return [f"vault: honest gain {gained.delta:.4f} ± {2 * error:.4f} bpb under {under} ({said})"]
+
+
+def _contamination_lines(found: Comparison) -> list[str]:
+    if not found.contaminated:
+        return []
+    sentence = (
+        f"CONTAMINATION: validation improved by {found.excess:.4f} bpb more than the vault, "
+        f"{found.excess / found.error:.1f} standard errors. The incumbent may know validation text: read its "
+        "diff before you use it."
+    )
+    return [sentence]
