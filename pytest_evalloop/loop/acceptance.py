@@ -248,7 +248,8 @@ def _hope(look: Look, weighed: Weighed, rule: Rule) -> str:
         return ", and other seeds changed nothing, so that they count as one"
     if look.candidate >= rule.most_seeds:
         return ""
-    return f", and {rule.most_seeds} seeds would show a gain with a chance of {100 * weighed.chance:.0f} %"
+    chance = f"{100 * weighed.chance:.0f} %" if weighed.chance >= 0.01 else "under 1 %"
+    return f", and {rule.most_seeds} seeds would show a gain with a chance of {chance}"
 
 
 def _luck(before: float, candidate: tuple[Measurement, ...]) -> str:
