@@ -63,6 +63,12 @@ _OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
     ("most_seeds", None, "string", "seeds that a candidate is given at most (default: 8)"),
     ("level", None, "string", "chance to accept a candidate that changes nothing (default: 0.01)"),
     ("race", None, "string", "chance of winning below which a training is stopped; 0: never (default: 0.03)"),
+    (
+        "tryout",
+        None,
+        "string",
+        "changed code is tried out for two steps where the baseline's training takes as long (default: 20s)",
+    ),
     ("vault_seeds", None, "string", "fresh seeds for the honest gain at the end of a run (default: 2)"),
     ("min_effect", None, "string", "smallest fall in bits per byte that counts (default: any)"),
     ("train_limit", None, "string", "wall-clock limit of the baseline's training (default: 2h)"),

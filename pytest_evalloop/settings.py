@@ -56,6 +56,7 @@ class Settings:
     min_effect: float = 0.0
     race: float = 0.03
     vault_seeds: int = 2
+    tryout: float = 20.0
     memory_bytes: int | None = None
     train_seconds: float = 7200.0
     grade_seconds: float = 1800.0
@@ -193,6 +194,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         seeds=number("seeds", 2, "evalloop_seeds") or 8,
         most_seeds=number("most_seeds", 1, "evalloop_most_seeds") or 8,
         level=_level(text("level")),
+        tryout=seconds("tryout", 20.0),
         vault_seeds=number("vault_seeds", 1, "evalloop_vault_seeds") or 2,
         race=_share(text("race")),
         min_effect=_positive(text("min_effect"), "evalloop_min_effect") or 0.0,

@@ -19,6 +19,7 @@ from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.stopping import Stopper
+from pytest_evalloop.loop.tryout import Tryout
 from pytest_evalloop.loop.vault import Vault
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.bpb import bits_per_byte
@@ -67,6 +68,7 @@ class Engine:
         self._vault = Vault(record, workshop, observer, SEED, settings.vault_seeds) if vault else None
         self._repeats = Repeats(record, workshop, observer)
         self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault)
+        self._tryout = Tryout(record, workshop, observer, settings.tryout)
         self._stopper = Stopper(record, workshop, settings.race)
         self._pacer = Pacer(record, workshop, observer, settings.budget.unit)
 
@@ -161,6 +163,10 @@ class Engine:
             verdict = twin.decision.verdict if twin.decision is not None else "open"
             reason = f"the same as candidate {twin.number}, which was {verdict}"
             self._reject(candidate, None, reason)
+            return
+        untried = not self._record.trainings(candidate) and self._inspector.structural(candidate)
+        if untried and (broken := self._tryout.problem(candidate)) is not None:
+            self._reject(candidate, *broken)
             return
         candidate, training = self._train(candidate)
         if training.status is not Status.COMPLETED:

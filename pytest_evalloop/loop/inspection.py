@@ -10,10 +10,10 @@ from pathlib import Path
 from pytest_evalloop.candidate.process import clean_environment
 from pytest_evalloop.loop.contamination import Guard
 from pytest_evalloop.loop.evidence import Evidence, changes
-from pytest_evalloop.loop.screening import broken
+from pytest_evalloop.loop.screening import broken, constants_only
 from pytest_evalloop.records import Candidate
 from pytest_evalloop.settings import Settings
-from pytest_evalloop.store.scope import problems
+from pytest_evalloop.store.scope import Change, problems
 from pytest_evalloop.store.workspace import Workspace
 
 _MOST = 4 * 10**6  # bytes; a larger change takes seconds to look through
@@ -41,11 +41,7 @@ class Inspector:
         if outside:
             return tuple(f"out of scope: {sentence}" for sentence in outside)
         texts = {
-            change.path: (
-                b"" if change.status == "A" else self._workspace.read(parent, change.path),
-                b"" if change.status == "D" else self._workspace.read(commit, change.path),
-            )
-            for change in changed
+            path: (old or b"", new or b"") for path, (old, new) in self._texts(candidate, changed).items()
         }
         size = sum(len(new) for _, new in texts.values())
         if size > _MOST:
@@ -55,6 +51,26 @@ class Inspector:
             return found
         carried = self._guard.problems(texts, self._files(parent))
         return tuple(f"contamination: {sentence}" for sentence in carried)
+
+    def structural(self, candidate: Candidate) -> bool:
+        """Tell whether a change is more than other constants and another primer, so that it is worth a tryout."""
+        changed = self._workspace.changed(candidate.parent, candidate.commit)
+        texts = self._texts(candidate, [change for change in changed if change.path != self._settings.prompt])
+        return not constants_only(
+            {path: old for path, (old, _) in texts.items()}, {path: new for path, (_, new) in texts.items()}
+        )
+
+    def _texts(
+        self, candidate: Candidate, changed: Sequence[Change]
+    ) -> dict[str, tuple[bytes | None, bytes | None]]:
+        """Return the contents of changed files before and after, None where there is no such file."""
+        return {
+            change.path: (
+                None if change.status == "A" else self._workspace.read(candidate.parent, change.path),
+                None if change.status == "D" else self._workspace.read(candidate.commit, change.path),
+            )
+            for change in changed
+        }
 
     def twin(self, candidate: Candidate, earlier: Sequence[Candidate]) -> Candidate | None:
         """Return the first of earlier candidates that has the very same files."""

@@ -128,13 +128,15 @@ class Workshop:
     def _curve(self, number: int, seed: int) -> Path:
         return self.folder(number) / f"progress-seed-{seed}.jsonl"
 
-    def train_least(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> Training:
-        """Train a candidate for the smallest budget there is, one step or one of another unit."""
-        least = replace(candidate, budget=str(Budget(1.0, self._settings.budget.unit)))
+    def train_least(
+        self, candidate: Candidate, seed: int, tick: Callable[[], None], amount: float = 1.0
+    ) -> Training:
+        """Train a candidate for one step, or one of another unit, or for another small amount."""
+        least = replace(candidate, budget=str(Budget(amount, self._settings.budget.unit)))
         key = self._key(least, seed, self._budget(least))
         if (found := self._trainer.find(key)) is not None:
             return found
-        log = self.folder(candidate.number) / "train-least.log"
+        log = self.folder(candidate.number) / f"train-{amount:g}.log"
         with (
             self._workspace.worktree(_worktree(candidate.number, "least"), candidate.commit) as tree,
             self._trainer.start(tree, key, seed, log, self._cap, self._budget(least)) as running,
@@ -151,6 +153,7 @@ class Workshop:
         positions: int | None = None,
         stand_in: str = "",
         scores: Sequence[DocumentScore] = (),
+        few: int = 0,
         tick: Callable[[], None] | None = None,
     ) -> Grade:
         """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process.
@@ -158,8 +161,9 @@ class Workshop:
         `split` (val or vault) is what is scored, `positions` how many of its positions are audited. A
         `stand_in` answers in the candidate's place; those are graded side by side, so each without workers.
         `scores` is what these artifacts are known to cost, so that a stand-in with the same costs is not scored.
+        `few` is how many bytes of documents are scored at most, 0 for all.
         """
-        purpose = "audit" if positions else {"val": "grade"}.get(split, split)
+        purpose = "tryout" if few else "audit" if positions else {"val": "grade"}.get(split, split)
         name = f"canary-{stand_in}" if stand_in else f"{purpose}-seed-{training.seed}"
         logs = self.folder(candidate.number) / name
         known = logs / "scores.json"
@@ -181,6 +185,7 @@ class Workshop:
                 positions=positions,
                 stand_in=stand_in,
                 scores=str(known) if scores else "",
+                few=few,
             )
             return grade(suite, assignment, seconds=self._grade_seconds, tick=tick)
 

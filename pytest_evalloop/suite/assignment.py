@@ -19,7 +19,8 @@ class Assignment:
     import from. With `objective_only`, only the tests that use the objective run. `split` names the documents
     that are scored, `val` or `vault`; `positions` is how many of them are audited, None for the setting;
     `stand_in` is the planted fault, or the human text, that is graded in the candidate's place; `scores` is a
-    file with what the documents cost the candidate, so that a stand-in with the same costs is not asked again.
+    file with what the documents cost the candidate, so that a stand-in with the same costs is not asked again;
+    `few` is how many bytes of documents are scored at most, 0 for all.
     """
 
     root: str
@@ -34,6 +35,7 @@ class Assignment:
     positions: int | None = None
     stand_in: str = ""
     scores: str = ""
+    few: int = 0
 
 
 def to_environment(assignment: Assignment, outcomes: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,15 @@ class Examiner:
         )
         with opening as subject:
             yield subject
+
+    def chosen(self, documents: Sequence[Document]) -> Sequence[Document]:
+        """Return the documents that are to be scored: all, or the shortest ones up to some bytes, one at least."""
+        few = self.assignment.few
+        if not few:
+            return documents
+        shortest = sorted(documents, key=lambda document: len(document.text))
+        ends = itertools.accumulate(len(document.text) for document in shortest)
+        return shortest[: max(1, sum(end <= few for end in ends))]
 
     @contextlib.contextmanager
     def open_blind(self) -> Iterator[Blind | None]:

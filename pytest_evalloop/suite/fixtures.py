@@ -88,7 +88,8 @@ def val_bpb(
 
     Audited: a second process that has seen no document must predict what this one claims.
     """
-    documents = request.getfixturevalue(f"{_evalloop_examiner.assignment.split}_documents")
+    given = request.getfixturevalue(f"{_evalloop_examiner.assignment.split}_documents")
+    documents = _evalloop_examiner.chosen(given)
     with _suite(request.config).findings():
         measured = _evalloop_examiner.measure(candidate, _evalloop_blind, documents)
     _suite(request.config).measured(measured)
