@@ -172,7 +172,7 @@ class Engine:
         if training.status is not Status.COMPLETED:
             found = self._stopper.found(candidate)
             if found is not None and found.stopped:
-                self._reject(candidate, None, training.detail, training=training)
+                self._reject(candidate, None, training.detail, training=training, delta=-found.expected)
                 return
             reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
             self._reject(candidate, training.status, reason, training.detail, training)
@@ -229,11 +229,12 @@ class Engine:
         reason: str,
         detail: str = "",
         training: Training | None = None,
+        delta: float | None = None,
     ) -> None:
         decided = replace(
             candidate,
             status=status,
-            decision=Decision(Verdict.REJECTED, reason),
+            decision=Decision(Verdict.REJECTED, reason, delta),
             detail=detail or candidate.detail,
             train_seconds=training.compute_seconds if training and not training.reused else 0.0,
             peak_bytes=training.peak_bytes if training else None,

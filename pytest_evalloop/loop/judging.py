@@ -63,7 +63,8 @@ class Judge:
             if decision is not None:
                 return decision
             wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
-            self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1} of both")
+            both = " of both" if len(wanted) > 1 else ""
+            self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1}{both}")
             failures = self._repeats.measure(wanted)
             if candidate.number in failures:
                 return Decision(Verdict.REJECTED, f"it does not repeat: {failures[candidate.number]}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
 
 from pytest_evalloop.loop.acceptance import Measurement
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.records import Candidate, Grade, Run, Training, VaultScore, Verdict
+from pytest_evalloop.records import Candidate, Grade, Run, Status, Training, VaultScore, Verdict
 from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.ledger import Ledger
@@ -188,10 +189,13 @@ class Record:
         apart = self.run.settings.get("aa") and candidate.number > 0
         return SEED + candidate.number * _APART if apart else SEED
 
-    def next_seed(self, candidate: Candidate) -> int:
-        """Return the first seed under which a candidate was not trained yet."""
-        seeds = [training.seed for training in self.trainings(candidate) if training.seed < FRESH]
-        return max(seeds) + 1 if seeds else self.first_seed(candidate)
+    def next_seeds(self, candidate: Candidate, count: int) -> list[int]:
+        """Return the first seeds under which a candidate was not graded, and did not fail, so far."""
+        done = set(self.grades(candidate)) | {
+            run.seed for run in self.trainings(candidate) if run.status is not Status.COMPLETED
+        }
+        fresh = (seed for seed in itertools.count(self.first_seed(candidate)) if seed not in done)
+        return list(itertools.islice(fresh, count))
 
     def compute_seconds(self) -> float:
         """Return what all trainings of the run cost that were not known before."""

@@ -33,9 +33,9 @@ class Repeats:
     def measure(self, wanted: Sequence[Wanted]) -> dict[int, str]:
         """Train and score candidates under fresh seeds; returns by number why one could not be."""
         jobs = [
-            (candidate, self._record.next_seed(candidate) + index)
+            (candidate, seed)
             for candidate, count in wanted
-            for index in range(count)
+            for seed in self._record.next_seeds(candidate, count)
         ]
         failures: dict[int, str] = {}
         with Crew(max(1, min(len(jobs), cores()))) as crew:

@@ -28,10 +28,14 @@ _UNKNOWN_NOISE = 0.01  # bits per byte, before the noise was measured
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Where a training was found hopeless, its chance then, and whether it was stopped."""
+    """Where a training was found hopeless, what it would have come to, and whether it was stopped.
+
+    `expected` is by how many bits per byte it would have ended above the incumbent, by the prediction.
+    """
 
     fraction: float
     chance: float
+    expected: float
     stopped: bool
 
 
@@ -70,7 +74,10 @@ class Stopper:
                 return ""
             over = True
             standing, outlook = found
-            write_atomically(place, msgspec.json.encode(Found(standing.fraction, outlook.chance, not let)))
+            write_atomically(
+                place,
+                msgspec.json.encode(Found(standing.fraction, outlook.chance, outlook.expected, not let)),
+            )
             return "" if let else reason(standing, outlook, self._bound)
 
         return hopeless

@@ -18,7 +18,8 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?
 class Trial:
     """An earlier candidate of this mutator: all values, the old ones of those it changed, and its outcome.
 
-    `bpb` is None for a candidate that failed; it is corrected for what other mutators had gained by then.
+    `bpb` is None for a candidate that failed, and a prediction for one whose training was stopped as hopeless;
+    it is corrected for what other mutators had gained by then.
     """
 
     values: Mapping[str, Value]
@@ -98,9 +99,10 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
     the bpb of every candidate that came after it.
     """
     trials: list[Trial] = []
-    gained = 0.0
+    gained, standing = 0.0, math.nan
     last = max((n for n, candidate in enumerate(history) if accepted(candidate)), default=-1)
     for index, candidate in enumerate(history):
+        before, standing = standing, _standing(candidate, standing)
         changed, values = candidate.parameters.get("changed"), candidate.parameters.get("values")
         if (
             candidate.mutator != "search"
@@ -111,7 +113,7 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
                 gained += candidate.decision.delta or 0.0
             continue
         completed = candidate.status is Status.COMPLETED and candidate.passed is not False
-        bpb = candidate.bpb if completed else None
+        bpb = candidate.bpb if completed else _predicted(candidate, before)
         trials.append(
             Trial(
                 values=values,
@@ -122,6 +124,19 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
             )
         )
     return trials, gained
+
+
+def _standing(candidate: Candidate, before: float) -> float:
+    """Return the incumbent's bits per byte after a candidate."""
+    return candidate.bpb if candidate.stands and candidate.bpb is not None else before
+
+
+def _predicted(candidate: Candidate, incumbent: float) -> float | None:
+    """Return what a training that was stopped would have come to, None if it failed."""
+    decision = candidate.decision
+    if candidate.status is None and decision is not None and decision.delta is not None:
+        return incumbent - decision.delta
+    return None
 
 
 def accepted(candidate: Candidate) -> bool:

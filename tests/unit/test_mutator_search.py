@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,20 @@ def test_what_others_gained_is_no_merit_of_the_parameters(search: Mutator, workt
     assert gained == 0.5
     assert [trial.bpb for trial in trials] == pytest.approx([2.4, 2.4, None])
     assert [trial.recent for trial in trials] == [False, True, True]
+
+
+def test_a_training_that_was_stopped_counts_as_what_it_would_have_come_to(
+    search: Mutator, worktree: Path
+) -> None:
+    better = candidate(1, search.propose(make_brief(worktree)), 0.1, accepted=True)
+    stopped = replace(
+        candidate(2, search.propose(make_brief(worktree, 2)), None),
+        status=None,
+        decision=Decision(Verdict.REJECTED, "stopped at 25 % of the budget", -0.3),
+    )
+    trials, _ = recall((better, stopped))
+    assert better.bpb is not None
+    assert [trial.bpb for trial in trials] == pytest.approx([better.bpb, better.bpb + 0.3])
 
 
 @pytest.mark.parametrize(
