@@ -57,7 +57,7 @@ def last_progress(path: Path) -> Progress | None:
         finally:
             os.close(descriptor)
         line = json.loads(end.split(b"\n")[-2])
-        return Progress(_number(line.get("fraction")), _number(line.get("train_bpb")))
+        return Progress(finite(line.get("fraction")), finite(line.get("train_bpb")))
     except (OSError, ValueError, IndexError, AttributeError, RecursionError):
         return None
 
@@ -76,7 +76,8 @@ def content(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
+    """Return what is a finite number as a float, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from pytest_evalloop.candidate.progress import finite
 from pytest_evalloop.metric.statistics import upper_bound
 
 LOOKS = tuple(percent / 100 for percent in range(10, 91, 5))
@@ -297,10 +298,5 @@ def _said(line: bytes) -> object:
 
 def _number(value: object) -> float | None:
     """Return what is a finite number and not below 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number + 0.0 if math.isfinite(number) and number >= 0 else None
+    number = finite(value)
+    return number + 0.0 if number is not None and number >= 0 else None
