@@ -103,7 +103,7 @@ class Stopper:
                 decided.append(Decided(found.chance if found is not None else None, won))
         if not any(each.chance is not None for each in decided):
             return []
-        return [f"racing saved {saved / whole:.0%} of first trainings; {lost(decided)}".replace("%", " %")]
+        return [f"racing saved {100 * saved / whole:.0f} % of first trainings; {lost(decided)}"]
 
     def _race(self, candidate: Candidate) -> Race | None:
         """Return the race that a finished candidate ran, None for one that was stopped, failed or not trained."""
