@@ -24,7 +24,8 @@ from pytest_evalloop.loop.acceptance import Look, Rule, weigh
 from pytest_evalloop.metric.statistics import paired_difference, seed_noise
 
 RULE = Rule()
-SEEDS = 8  # fresh ones of an incumbent, as evalloop_seeds has them by default
+SEEDS = 8  # fresh ones of the baseline, as evalloop_seeds has them by default
+FEW = 3  # fresh ones of later incumbents, as in the loop
 NULLS = 100
 LOOPS = 2000
 SINGLE = 20_000
@@ -97,12 +98,17 @@ class Loop:
     def refer(self, count: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
         self.incumbent.fresh += [self.train(self.incumbent.true) for _ in range(count)]
-        if len(self._standing) > 1 and len(self.incumbent.fresh) >= self._seeds:
+        if len(self._standing) > 1 and len(self.incumbent.fresh) >= self._enough():
             before = self._standing[-2]
             if statistics.fmean(self.incumbent.fresh) >= statistics.fmean(before.fresh):
                 self._standing.pop()
                 self.incumbent = before
                 self.revoked += 1
+
+    def _enough(self) -> int:
+        noise = seed_noise(self._groups)
+        known = noise is not None and noise.freedom >= self._seeds - 1
+        return min(self._seeds, FEW) if known else self._seeds
 
     def judge(self, effect: float) -> Outcome:
         """Try a candidate that is truly better by `effect` bits per byte."""
@@ -115,7 +121,8 @@ class Loop:
             noise, reference = seed_noise([*self._groups, found[1:]]), self.incumbent.fresh
             mean = statistics.fmean(reference) if reference else math.inf
             after = statistics.fmean(found)
-            wanted = self._seeds if after < mean + (_FLATTERY * noise.sd if noise else 0.0) else 1
+            enough = self._enough()
+            wanted = enough if after < mean + (_FLATTERY * noise.sd if noise else 0.0) else 1
             if len(reference) < wanted:
                 missing = wanted - len(reference) if reference else 1
                 self.refer(missing)

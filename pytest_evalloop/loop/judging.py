@@ -18,6 +18,7 @@ from pytest_evalloop.records import Candidate, Decision, Grade, Training, Verdic
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.project import SEED
 
+_FEW = 3  # fresh seeds of an incumbent once the noise is known
 _CLOSER = 8  # times as many positions are audited before an acceptance counts
 
 
@@ -79,9 +80,14 @@ class Judge:
         return max(0, self._enough() - len(reference)) if promising(reference, measured, noise) else 0
 
     def _enough(self) -> int:
-        """Return how many fresh seeds an incumbent is to have: one where seeds change nothing."""
-        noise = self._repeats.noise()
-        return 1 if noise is not None and noise.still else self._settings.seeds
+        """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.
+
+        So many that the noise is known, then a few, and one where seeds change nothing.
+        """
+        noise, seeds = self._repeats.noise(), self._settings.seeds
+        if noise is None or noise.freedom < seeds - 1:
+            return 1 if noise is not None and noise.still else seeds
+        return min(seeds, _FEW)
 
     def _refer(self, incumbent: Candidate, missing: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""

@@ -68,7 +68,7 @@ def test_an_acceptance_that_was_luck_is_revoked_in_the_open(finished: tuple[Proj
     _, lucky, better, _ = project.results()
     assert (lucky["verdict"], lucky["status"]) == ("revoked", "discard"), output
     assert re.search(
-        r"under 5 fresh seeds it costs 1\.8\d+ bpb, which is not below the 1\.8", lucky["reason"]
+        r"under 3 fresh seeds it costs 1\.8\d+ bpb, which is not below the 1\.8", lucky["reason"]
     )
     assert project.rows("SELECT verdict FROM candidates WHERE number = 1") == [("accepted",)]
     subjects = project.git("log", "--format=%s", "--reverse", "evalloop/main").splitlines()
@@ -105,7 +105,7 @@ def test_a_win_by_the_seed_alone_is_rejected_with_a_sentence_that_says_why(
 def test_the_summary_says_how_much_may_be_luck(finished: tuple[Project, str]) -> None:
     _, output = finished
     assert "false accepts to expect so far: at most 0.024 (3 candidates compared" in output
-    assert re.search(r"the seed alone moves bpb by 0\.0\d\d\d \(sd, 4 degrees of freedom\)", output)
+    assert re.search(r"the seed alone moves bpb by 0\.0\d\d\d \(sd, 7 degrees of freedom\)", output)
 
 
 def test_of_null_candidates_with_seeds_of_their_own_none_is_accepted(finished: tuple[Project, str]) -> None:

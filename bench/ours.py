@@ -1,0 +1,323 @@
+"""The loop of this project as a search over the recorded table: propose, race, measure again, accept or not.
+
+What it hands over is its incumbent, so only what the acceptance rule let through. The table has three seeds of
+most configurations, so that nothing is measured under more: an incumbent has no seeds that are fresher than
+those it was accepted by, and a close candidate is rejected sooner than in a real loop.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from bench.peers import decode, distributions, encode, neighbours
+from bench.replay import Handover, Meter, Replay, Search
+from bench.table import Choice, Header, Key, Recorded, Table
+from pytest_evalloop.loop.acceptance import Measurement, Rule, judge, promising
+from pytest_evalloop.loop.racing import (
+    BOUND,
+    LOOKS,
+    Curve,
+    Lesson,
+    Race,
+    hopeless,
+    lessons,
+    outlook,
+    spared,
+    standing,
+)
+from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
+from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Status, Verdict
+
+SEEDS = 3
+BELIEVED = 0.01  # sd between seeds in bits per byte, until it was measured
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A decided candidate: what it was made from, what it came to (validation bpb), and whether it was accepted.
+
+    `bpb` of one that was stopped is what was expected of it then.
+    """
+
+    choice: Choice
+    parent: Choice
+    bpb: float
+    accepted: bool
+
+
+class Propose(Protocol):
+    """Proposes the next candidate, never one that was tried; None when there is none left."""
+
+    def __call__(
+        self, header: Header, incumbent: Choice, bpb: float, tried: Sequence[Tried], seed: int
+    ) -> Choice | None:
+        """Return values of all parameters; `bpb` is the incumbent's, `seed` makes the draw replayable."""
+
+
+@dataclass(slots=True)
+class State:
+    """What a loop knows: results seed by seed, what races taught, its incumbent, and the leader on one seed.
+
+    The leader has the lowest validation bpb under the first seed since the last verdict; `since` counts the
+    candidates that it has stood for. `believed` is a spread between seeds that was known before.
+    """
+
+    meter: Meter
+    incumbent: Choice
+    leader: Choice
+    since: int = 0
+    results: dict[Key, list[Measurement]] = field(default_factory=dict)
+    believed: SeedNoise | None = None
+    taught: dict[float, list[Lesson]] = field(default_factory=lambda: {look: [] for look in LOOKS})
+    tried: list[Tried] = field(default_factory=list)
+
+    def key(self, choice: Choice) -> Key:
+        """Return where a configuration stands in the grid."""
+        return self.meter.replay.table.header.key(choice)
+
+    def known(self, choice: Choice) -> tuple[Measurement, ...]:
+        """Return what a configuration was measured to cost, seed by seed."""
+        return tuple(self.results.get(self.key(choice), ()))
+
+    def measure(self, choice: Choice) -> None:
+        """Train and score a configuration under its next seed."""
+        found = self.results.setdefault(self.key(choice), [])
+        run = self.meter.measure(choice, len(found))
+        found.append(Measurement(f"{self.key(choice)}:{run.seed}", run.seed, run.val))
+
+    def bpb(self, choice: Choice) -> float:
+        """Return the validation bpb of a configuration under the first seed."""
+        return self.meter.measure(choice).val_bpb
+
+    @property
+    def noise(self) -> SeedNoise | None:
+        """The spread between seeds over all that has more than one, or what was known before if that is more."""
+        runs = self.meter.replay.table.runs
+        found = seed_noise(
+            [[runs[key, run.seed].val_bpb for run in each] for key, each in self.results.items()]
+        )
+        known = [noise for noise in (self.believed, found) if noise is not None]
+        return max(known, key=lambda noise: noise.freedom, default=None)
+
+    def curve(self, choice: Choice, fraction: float) -> Curve:
+        """Train under the first seed up to a fraction, and return the learning curve up to there."""
+        self.meter.look(choice, fraction)
+        points = self.meter.replay.find(choice).curve
+        return Curve.of(
+            (point.fraction, point.train_bpb) for point in points if point.fraction <= fraction + 1e-9
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Our loop.
+
+    A candidate races against the leader, at a `bound` of 0 to the end in any case. A leader is judged by `rule`
+    against the incumbent, or without one accepted at once. Where that takes more seeds, these are spent when it
+    has stood for `patience` candidates. A promising one gets the incumbent measured under `references` seeds.
+    `noise` is the spread between seeds where an earlier loop has measured it.
+    """
+
+    name: str
+    propose: Propose
+    rule: Rule | None = field(default_factory=lambda: Rule(most_seeds=SEEDS))
+    bound: float = BOUND
+    patience: int = 0
+    references: int = SEEDS
+    noise: SeedNoise | None = None
+
+    def run(self, replay: Replay, seed: int, limit: float) -> Iterator[Handover]:
+        """Search as `Search.run` says; ends when nothing is left to propose."""
+        header = replay.table.header
+        state = State(Meter(replay), header.default, header.default, believed=self.noise)
+        state.measure(state.incumbent)
+        yield Handover(state.meter.spent, state.incumbent)
+        while state.meter.spent < limit:
+            number, bpb = len(state.tried), state.bpb(state.leader)
+            choice = self.propose(header, state.leader, bpb, state.tried, seed * 100_003 + number)
+            if choice is None:
+                return
+            behind = self._race(state, choice, seed)
+            leads = behind is None and state.bpb(choice) < bpb
+            found = state.bpb(choice) if behind is None else bpb + behind
+            state.tried.append(Tried(choice, state.leader, found, accepted=leads))
+            state.since = 0 if leads else state.since + 1
+            if leads:
+                state.leader = choice
+            while state.leader != state.incumbent:
+                accepted = self._accepts(state)
+                if accepted:
+                    state.incumbent = state.leader
+                    yield Handover(state.meter.spent, state.incumbent)
+                elif accepted is not None:
+                    state.tried[-1 - state.since] = replace(state.tried[-1 - state.since], accepted=False)
+                    state.leader = state.incumbent
+                elif state.since < self.patience:
+                    break
+                else:
+                    self._measure_again(state)
+
+    def _race(self, state: State, choice: Choice, seed: int) -> float | None:
+        """Train a candidate; return by how much it was expected to end behind if it was stopped on the way."""
+        noise, leader = state.noise, state.curve(state.leader, 1.0)
+        sd = noise.sd if noise is not None else BELIEVED
+        let = self.bound == 0 or spared(seed, len(state.tried))
+        for look in () if let else LOOKS:
+            known = standing(state.curve(choice, look), leader, look)
+            if known is not None:
+                chances = outlook(known.gap, look, state.taught[look], sd)
+                if hopeless(chances, self.bound):
+                    return chances.expected
+        state.measure(choice)
+        race = Race(state.curve(choice, 1.0), leader, state.bpb(choice) - state.bpb(state.leader))
+        for look, taught in state.taught.items():
+            taught.extend(lessons([race], look))
+        return None
+
+    def _accepts(self, state: State) -> bool | None:
+        """Judge the leader by what is known; None when that takes more seeds of it or of the incumbent."""
+        if self.rule is None:
+            return True
+        known, measured, noise = state.known(state.incumbent), state.known(state.leader), state.noise
+        if self._short(state):
+            return None
+        # A spread that one pair of seeds tells is no measure of anything.
+        if (noise is None or noise.freedom < 2) and len(measured) < SEEDS:
+            return None
+        decision = judge(known, measured, (), noise, self.rule)
+        return None if decision is None else decision.verdict is Verdict.ACCEPTED
+
+    def _short(self, state: State) -> bool:
+        """Tell whether the incumbent lacks seeds that a promising candidate is to be judged by."""
+        known = state.known(state.incumbent)
+        return len(known) < self.references and promising(known, state.known(state.leader), state.noise)
+
+    def _measure_again(self, state: State) -> None:
+        """Measure the leader under one more seed, and the incumbent unless it has more; or what it is short of."""
+        if self._short(state):
+            state.measure(state.incumbent)
+            return
+        state.measure(state.leader)
+        if len(state.known(state.incumbent)) < len(state.known(state.leader)):
+            state.measure(state.incumbent)
+
+
+def tpe(header: Header, incumbent: Choice, bpb: float, tried: Sequence[Tried], seed: int) -> Choice | None:
+    """Ask Optuna's TPE, told of all candidates; of what it proposes, the first that is new.
+
+    When it insists on what was tried, a neighbour of the incumbent is drawn, and then anything that is left.
+    """
+    import optuna  # noqa: PLC0415 - as in `bench.peers`
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
+    study, space = optuna.create_study(direction="minimize", sampler=sampler), distributions(header)
+    for choice, value in [*((each.choice, each.bpb) for each in tried), (incumbent, bpb)]:
+        study.add_trial(
+            optuna.trial.create_trial(params=encode(header, choice), distributions=space, value=value)
+        )
+    seen = {header.key(choice) for each in tried for choice in (each.choice, each.parent)}
+    seen.add(header.key(incumbent))
+    for _ in range(4):
+        choice = decode(header, study.ask(space).params)
+        if header.key(choice) not in seen:
+            return choice
+    for left in (neighbours(header, incumbent), header.choices()):
+        fresh = [choice for choice in left if header.key(choice) not in seen]
+        if fresh:
+            return random.Random(seed).choice(fresh)
+    return None
+
+
+def mutator(
+    header: Header, incumbent: Choice, bpb: float, tried: Sequence[Tried], seed: int
+) -> Choice | None:
+    """Ask the `search` mutator of the loop itself, the grid standing as choices in a file."""
+    from pytest_evalloop.mutators.search import SearchMutator  # noqa: PLC0415 - it needs the extra `search`
+    from pytest_evalloop.protocols import MutatorError  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.py").write_text(source(header, incumbent), encoding="utf-8")
+        brief = Brief(
+            run="replay",
+            number=len(tried) + 1,
+            seed=seed,
+            worktree=folder,
+            incumbent="",
+            incumbent_bpb=bpb,
+            history=tuple(candidate(number, each) for number, each in enumerate(tried, start=1)),
+            mutable=("config.py",),
+            budget=Budget(1, "steps"),
+            train_data="",
+            prompt=None,
+            space="config.py",
+            log="",
+        )
+        try:
+            found = SearchMutator().propose(brief).parameters["values"]
+        except MutatorError:
+            return None
+    assert isinstance(found, Mapping)
+    return dict(found)
+
+
+def source(header: Header, choice: Choice) -> str:
+    """Write the grid as the search mutator reads it: each parameter with its choices and its value."""
+    fields = (
+        f"    {name}: Literal[{', '.join(map(repr, values))}] = {choice[name]!r}\n"
+        for name, values in header.space.items()
+    )
+    return "".join(("from typing import Literal\n\n\nclass Config:\n", *fields))
+
+
+def candidate(number: int, tried: Tried) -> Candidate:
+    """Describe a decided candidate as the ledger would, for the mutator's history."""
+    changed = {
+        name: [tried.parent[name], value]
+        for name, value in tried.choice.items()
+        if value != tried.parent[name]
+    }
+    return Candidate(
+        run="replay",
+        number=number,
+        parent="",
+        commit="",
+        mutator="search",
+        description="",
+        parameters={"changed": changed, "values": dict(tried.choice)},
+        status=Status.COMPLETED,
+        decision=Decision(Verdict.ACCEPTED if tried.accepted else Verdict.REJECTED, ""),
+        bpb=tried.bpb,
+        passed=True,
+    )
+
+
+def ours(table: Table) -> tuple[Search, ...]:
+    """Return the loop, and the loop with something about it changed.
+
+    The noise that is known beforehand is the spread of the default over all its seeds in the table.
+    """
+    loop, known = Loop("ours", tpe), seed_noise([[run.val_bpb for run in _runs(table, {})]])
+    eager = replace(loop, bound=0.2, noise=known, references=1, patience=3)
+    return (
+        loop,
+        replace(loop, name="ours, proposals of the search mutator", propose=mutator),
+        replace(loop, name="ours, no racing", bound=0.0),
+        replace(loop, name="ours, stopped below a chance of 20 %", bound=0.2),
+        replace(loop, name="ours, noise known beforehand", noise=known),
+        replace(loop, name="ours, no further references of an incumbent", references=1),
+        replace(loop, name="ours, further seeds after 3 candidates", patience=3),
+        replace(eager, name="ours, the last four together"),
+        replace(eager, name="ours, the last four at a level of 5 %", rule=Rule(level=0.05, most_seeds=SEEDS)),
+        replace(loop, name="ours, accepting what is lower on one seed", rule=None),
+        replace(eager, name="ours, lower on one seed, stopped below 20 %", rule=None),
+    )
+
+
+def _runs(table: Table, choice: Choice) -> list[Recorded]:
+    return [table.find(choice, seed) for seed in table.seeds(choice)]
