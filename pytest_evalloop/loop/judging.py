@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
-from pytest_evalloop.loop.crew import Crew
+from pytest_evalloop.loop.crew import Crew, cores
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import confirm, suite_problems
 from pytest_evalloop.loop.record import Record
@@ -77,7 +77,10 @@ class Judge:
         reference, noise = self._record.reference(incumbent), self._repeats.noise()
         if not reference:
             return 1
-        return max(0, self._enough() - len(reference)) if promising(reference, measured, noise) else 0
+        if not promising(reference, measured, noise):
+            return 0
+        missing = max(0, self._enough() - len(reference))
+        return min(missing, cores()) if noise is None else missing  # perhaps seeds change nothing
 
     def _enough(self) -> int:
         """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.

@@ -17,7 +17,7 @@ LINES = (
     "main/0 baseline accepted",
     "candidate 1: grading",
     "candidate 2: training",
-    "measuring training noise",
+    "measuring the baseline under",
     "baseline: scoring",
     "main/2 ",
     "candidate 3: grading",

@@ -48,6 +48,7 @@ def make_noisy(folder: Path) -> Project:
     train = (project.path / "model/train.py").read_text()
     place = "    for step in range(steps):\n"
     project.write("model/train.py", "import random\n" + train.replace(place, DRAWN + place, 1))
+    project.setting("evalloop_seeds", '"8"')
     project.replace("model/config.py", "Literal[0, 1, 2, 3] = 0", "Literal[0, 1, 2, 3] = 2")
     project.write("conftest.py", (project.path / "conftest.py").read_text() + MUTATOR)
     project.commit()
