@@ -15,7 +15,7 @@ from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
 from pytest_evalloop.loop.passing import first_line, suite_problems
 from pytest_evalloop.loop.proposing import Proposer
-from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.record import TAMPERING, Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
 from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.stopping import Stopper
@@ -182,7 +182,7 @@ class Engine:
         decision = self._judge.judge(candidate, training, grade)
         tampering = self._inspector.tampering(candidate.number)
         if tampering:
-            decision = replace(decision, verdict=Verdict.REJECTED, reason=f"tampering: {tampering[0]}")
+            decision = replace(decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
         self._decide(candidate, training, grade, decision, graded - started)
 
     def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:

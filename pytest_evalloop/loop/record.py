@@ -19,6 +19,8 @@ from pytest_evalloop.suite.project import SEED
 
 FRESH = 10**6
 """The first of the seeds that no decision sees."""
+TAMPERING = "tampering: "
+"""How the reason of a candidate begins that changed what judges."""
 _APART = 1000  # from the seeds of one null candidate to those of the next
 
 
@@ -105,11 +107,17 @@ class Record:
         return None
 
     def judged(self) -> tuple[Candidate, ...]:
-        """Return the decided candidates whose verdicts hold: not those that met an incumbent since revoked."""
+        """Return the decided candidates whose verdicts hold for whoever brings the same files.
+
+        Not those that met an incumbent which was revoked since, nor those that were rejected for what they did
+        to the suite or the data while they were tried.
+        """
         return tuple(
             candidate
             for candidate in self._ledger.decided(self.run.name)
-            if not candidate.revoked and ((before := self.at(candidate.parent)) is None or not before.revoked)
+            if not candidate.revoked
+            and ((before := self.at(candidate.parent)) is None or not before.revoked)
+            and not (candidate.decision and candidate.decision.reason.startswith(TAMPERING))
         )
 
     def accepted(self) -> tuple[Candidate, ...]:
