@@ -17,13 +17,15 @@ import psutil
 
 from bench.figure import Figure
 
-SCRIPTS = ("plugin_cost", "train_throughput", "audit_cost", "main_job")
+SCRIPTS = ("plugin_cost", "train_throughput", "audit_cost", "main_job", "decisions", "racing")
 FOLDER = Path(__file__).parent
 TITLES = {
     "plugin_cost": "What the plugin costs",
     "train_throughput": "Training and scoring the default model",
     "audit_cost": "What audit and sandbox cost",
     "main_job": "The default loop",
+    "decisions": "Decisions under noise, simulated with recorded noise",
+    "racing": "What racing saves and loses, replayed over recorded curves",
 }
 
 

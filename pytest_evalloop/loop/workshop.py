@@ -216,6 +216,7 @@ class Workshop:
             f"Val-BPB: {candidate.bpb:.6f}",
             f"Val-BPB-Delta: {-delta:.6f}" if delta is not None else "Val-BPB-Delta: unknown",
             f"Evals: {passed} passed",
+            *([f"Budget: {candidate.budget}"] if candidate.budget else []),
             f"Mutator: {candidate.mutator}",
             f"Candidate: {candidate.run}/{candidate.number}",
         ]
