@@ -26,14 +26,16 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
+_LARGER, _MEMORY_GRACE = 4, 2**30  # times the baseline's peak of memory, and so many bytes besides
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """What a training may use at most, in seconds of compute and of wall clock."""
+    """What a training may use at most: seconds of compute and of wall clock, bytes of memory; None is no cap."""
 
     compute_seconds: float | None
     wall_seconds: float
+    memory_bytes: int | None = None
 
 
 def cap(settings: Settings, baseline: Training | None) -> Cap:
@@ -48,10 +50,11 @@ def cap(settings: Settings, baseline: Training | None) -> Cap:
     wall = budget.amount * allowed + _GRACE_SECONDS if budget.unit == "s" else settings.train_seconds
     if baseline is None:
         return Cap(compute, wall)
+    memory = _LARGER * baseline.peak_bytes + _MEMORY_GRACE
     if budget.unit != "s":
         compute = min(compute or float("inf"), baseline.compute_seconds * allowed + _GRACE_SECONDS)
         wall = min(wall, 4.0 * baseline.wall_seconds + 60.0)
-    return Cap(compute, wall)
+    return Cap(compute, wall, memory)
 
 
 def accelerators(environment: Mapping[str, str] = os.environ) -> int:
@@ -126,7 +129,7 @@ class Trainer:
             limits=Limits(
                 wall_seconds=limit.wall_seconds,
                 cpu_seconds=None if accelerators() else limit.compute_seconds,
-                memory_bytes=memory_limit(settings),
+                memory_bytes=min(memory_limit(settings), limit.memory_bytes or sys.maxsize),
             ),
             readable=[data],
             writable=[folder, progress],

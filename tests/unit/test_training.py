@@ -33,6 +33,7 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts
 
 PROJECT = Path(__file__).parents[1] / "projects/ngram"
+MEMORY = 4 * 1 + 2**30  # of a baseline that peaked at one byte
 FREELY = Cap(compute_seconds=None, wall_seconds=60.0)
 FILES = {
     "model/train.py": ("100644", "aaa"),
@@ -287,6 +288,12 @@ def test_a_training_over_its_memory_is_killed(train: Train, tmp_path: Path) -> N
     assert nothing_is_left(tmp_path)
 
 
+def test_a_training_over_what_the_baseline_allows_of_memory_is_killed(train: Train) -> None:
+    training = train("held = bytearray(200_000_000); time.sleep(600)", Cap(None, 60.0, 100_000_000))
+    assert training.status is Status.KILLED
+    assert training.detail.endswith(" MB of memory, allowed 100.0 MB")
+
+
 def test_with_accelerators_compute_is_the_time_on_all_of_them(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,13 +411,13 @@ BASELINE = Training("k0", 0, Status.COMPLETED, "", compute_seconds=40.0, wall_se
     ("budget", "baseline", "expected"),
     [
         (Budget(450, "steps"), None, Cap(None, 7200.0)),
-        (Budget(450, "steps"), BASELINE, Cap(55.0, 140.0)),
-        (Budget(5e6, "tokens"), BASELINE, Cap(55.0, 140.0)),
+        (Budget(450, "steps"), BASELINE, Cap(55.0, 140.0, MEMORY)),
+        (Budget(5e6, "tokens"), BASELINE, Cap(55.0, 140.0, MEMORY)),
         (Budget(100, "cpu-s"), None, Cap(130.0, 7200.0)),
-        (Budget(100, "cpu-s"), BASELINE, Cap(55.0, 140.0)),
-        (Budget(10, "cpu-s"), BASELINE, Cap(17.5, 140.0)),
+        (Budget(100, "cpu-s"), BASELINE, Cap(55.0, 140.0, MEMORY)),
+        (Budget(10, "cpu-s"), BASELINE, Cap(17.5, 140.0, MEMORY)),
         (Budget(12, "s"), None, Cap(None, 20.0)),
-        (Budget(12, "s"), BASELINE, Cap(None, 20.0)),
+        (Budget(12, "s"), BASELINE, Cap(None, 20.0, MEMORY)),
     ],
     ids=str,
 )
