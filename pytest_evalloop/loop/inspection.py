@@ -34,7 +34,7 @@ class Inspector:
         self._begun = self._latest = Evidence.take({"": suite, **places})
 
     def objections(self, candidate: Candidate) -> tuple[str, ...]:
-        """Return why a candidate may not even be trained: its scope, files that are no Python, hidden text."""
+        """Return why a candidate may not even be trained: its scope, hidden text, files that are no Python."""
         parent, commit = candidate.parent, candidate.commit
         changed = self._workspace.changed(parent, commit)
         outside = problems(changed, self._settings.mutable, tuple(self._workspace.files(parent)))
@@ -47,10 +47,10 @@ class Inspector:
         if size > _MOST:
             held, most = f"{size / 1e6:.0f} MB", f"{_MOST / 1e6:.0f} MB"
             return (f"too large: the changed files hold {held}, and hidden text is sought in at most {most}",)
-        if self._same_python and (found := broken({path: new for path, (_, new) in texts.items()})):
-            return found
         carried = self._guard.problems(texts, self._files(parent))
-        return tuple(f"contamination: {sentence}" for sentence in carried)
+        if carried or not self._same_python:
+            return tuple(f"contamination: {sentence}" for sentence in carried)
+        return broken({path: new for path, (_, new) in texts.items()})
 
     def structural(self, candidate: Candidate) -> bool:
         """Tell whether a change is more than other constants and another primer, so that it is worth a tryout."""

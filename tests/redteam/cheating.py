@@ -25,15 +25,20 @@ _CONDITIONS = (
 def cheats(seed: int) -> tuple[Attack, ...]:
     """Return attacks of which none should ever be accepted, other ones for each seed."""
     chance = random.Random(f"cheats {seed}")
-    return tuple(_cheat(chance, number) for number in range(CANDIDATES))
+    taken: set[str] = set()
+    return tuple(_cheat(chance, number, taken) for number in range(CANDIDATES))
 
 
-def _cheat(chance: random.Random, number: int) -> Attack:
+def _cheat(chance: random.Random, number: int, taken: set[str]) -> Attack:
+    """Return one attack, whose name is added to those that are `taken`: nothing is tried twice."""
     known = [
         attack for module in (lookahead, state, detection, normalisation, losses) for attack in module.ATTACKS
     ]
     if number % 3 == 0:
         attack = chance.choice(known)
+        while attack.name in taken:
+            attack = known[(known.index(attack) + 1) % len(known)]
+        taken.add(attack.name)
         return Attack(f"{number}-{attack.name}", attack.trick, attack.edit, ANY)
     bonus = round(chance.choice((0.02, 0.1, 0.5, 2.0, 8.0)) * chance.uniform(0.5, 1.5), 3)
     period = chance.randint(3, 40)
