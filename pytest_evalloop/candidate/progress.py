@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pytest_evalloop.candidate.pace import Sample, step_cost
+from pytest_evalloop.candidate.pace import Sample
 from pytest_evalloop.records import Training
 
 PACE = "pace.json"
@@ -36,16 +36,13 @@ def said(training: Training) -> bytes:
     return content(progress_file(Path(training.artifacts)))
 
 
-def pace(training: Training) -> float | None:
-    """Return what a finished training took for its whole budget at the pace of its steps, in seconds of compute.
-
-    None when it is not known, such as for a training that ended within a second.
-    """
+def samples(training: Training) -> tuple[Sample, ...]:
+    """Return what a finished training used, by shares of its budget; nothing where that is not known."""
     try:
         content = (Path(training.artifacts).parent / PACE).read_bytes()
-        return step_cost(msgspec.json.decode(content, type=list[Sample]))
+        return tuple(msgspec.json.decode(content, type=list[Sample]))
     except (OSError, msgspec.DecodeError):
-        return None
+        return ()
 
 
 def last_progress(path: Path) -> Progress | None:

@@ -88,7 +88,7 @@ class Judge:
         So many that the noise is known, then a few, and one where seeds change nothing.
         """
         noise, seeds = self._repeats.noise(), self._settings.seeds
-        if noise is None or noise.freedom < seeds - 1:
+        if noise is None or noise.freedom < seeds - 2:
             return 1 if noise is not None and noise.still else seeds
         return min(seeds, _FEW)
 

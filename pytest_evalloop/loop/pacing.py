@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_evalloop.candidate.pace import COUNTED, granted, step_cost
-from pytest_evalloop.candidate.progress import pace
+from pytest_evalloop.candidate.pace import COUNTED, Sample, granted, ratio
+from pytest_evalloop.candidate.progress import samples as known_samples
 from pytest_evalloop.candidate.training import RunningTraining
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
@@ -20,29 +21,31 @@ APART = 0.15
 The compute of a step differs by 5 to 7 % between trainings of one tree that run one after the other.
 """
 _EARLY = 0.1  # share of the budget after which the pace of a training is looked at, once
-_FEWEST = 5  # samples
+_FEWEST = 6  # samples
 _TRYOUT_SECONDS = 6.0  # of compute, start-up included, that a side-by-side training takes the incumbent
 
 
 class Watch:
     """Looks at the pace of one training, once, and tells whether it is another than the incumbent's."""
 
-    def __init__(self, expected: float | None) -> None:
-        self._expected = expected  # seconds of compute for the whole budget at the incumbent's pace
+    def __init__(self, incumbent: Sequence[Sample]) -> None:
+        self._incumbent = incumbent
+        self._looked = False
         self.deviates = False
 
     def __call__(self, running: RunningTraining) -> str:
         """Return a sentence that stops the training, empty if it may go on."""
         samples = running.samples
-        if self._expected is None or len(samples) < _FEWEST or samples[-1].done < _EARLY:
+        if self._looked or len(samples) < _FEWEST or samples[-1].done < _EARLY:
             return ""
-        cost, expected, self._expected = step_cost(samples), self._expected, None
-        if cost is None or abs(cost / expected - 1) <= APART:
+        self._looked = True
+        # The same part of both trainings: a first step is not like those that follow.
+        beside = [sample for sample in self._incumbent if sample.done <= samples[-1].done]
+        found = ratio(samples, beside)
+        if found is None or abs(found.value - 1) <= APART:
             return ""
         self.deviates = True
-        return (
-            f"its steps cost {cost / expected:.2f} times what the incumbent's did, so its budget is measured"
-        )
+        return f"its steps cost {found.value:.2f} times what the incumbent's did, so its budget is measured"
 
 
 class Pacer:
@@ -57,7 +60,7 @@ class Pacer:
     def watch(self, candidate: Candidate) -> Watch:
         """Return what looks at a candidate's first training."""
         known = self._first() if self._counted and candidate.number else None
-        return Watch(None if known is None else pace(known))
+        return Watch(() if known is None else known_samples(known))
 
     def grant(self, candidate: Candidate) -> Candidate:
         """Measure a candidate beside the incumbent; returns it with its budget, which is on record then.
