@@ -26,6 +26,7 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 
 _GRACE_SECONDS = 5.0
+_EVERY = 0.1  # seconds from look to look: what a step costs is known no better than when it ended
 _LARGER, _MEMORY_GRACE = 4, 2**30  # times the baseline's peak of memory, and so many bytes besides
 
 
@@ -215,7 +216,7 @@ class RunningTraining:
             if tick is not None:
                 tick(self.progress())
 
-        result = self._process.wait(tick=watch)
+        result = self._process.wait(tick=watch, every=_EVERY)
         self._said = self.said()
         (self._folder.parent / PACE).write_bytes(msgspec.json.encode(self.samples))
         training = self._training(result)

@@ -20,8 +20,8 @@ APART = 0.15
 
 The compute of a step differs by 5 to 7 % between trainings of one tree that run one after the other.
 """
-_EARLY = 0.1  # share of the budget after which the pace of a training is looked at, once
-_FEWEST = 6  # samples
+_EARLY = 0.15  # share of the budget after which the pace of a training is looked at, once
+_FEWEST = 8  # samples
 _TRYOUT_SECONDS = 6.0  # of compute, start-up included, that a side-by-side training takes the incumbent
 
 

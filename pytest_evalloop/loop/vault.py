@@ -60,9 +60,14 @@ class Vault:
                 f"vault: training baseline and incumbent under {self._seeds} fresh seed"
                 f"{'s' if self._seeds > 1 else ''}, side by side"
             )
-        with Crew(cores()) as crew:
-            for future in [crew.submit(partial(self._fresh, *job)) for job in missing]:
-                future.result()
+        # Who shares weights waits for them, so that they are not trained twice.
+        shared = self._workshop.same_training(baseline, incumbent)
+        parts = [baseline.number, incumbent.number] if shared else [None]
+        for part in parts:
+            with Crew(cores()) as crew:
+                due = [job for job in missing if part in (None, job[0].number)]
+                for future in [crew.submit(partial(self._fresh, *job)) for job in due]:
+                    future.result()
 
     def _known(self, candidate: Candidate, seed: int) -> VaultScore | None:
         reads = self._record.vault()

@@ -69,6 +69,11 @@ class Workshop:
         """Return the training of this very content, if there was one, also as part of another candidate."""
         return self._trainer.find(self._key(candidate, seed, self._budget(candidate)))
 
+    def same_training(self, one: Candidate, other: Candidate) -> bool:
+        """Tell whether two candidates have the same weights under each seed, as after a change of the prompt."""
+        keys = {self._key(candidate, 0, self._budget(candidate)) for candidate in (one, other)}
+        return len(keys) == 1
+
     def train(
         self,
         candidate: Candidate,
