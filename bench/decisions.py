@@ -3,7 +3,8 @@
     python -m bench.decisions
 
 Every simulated training draws its noise from what was recorded in the tabular benchmark: how far the seeds of
-one configuration lie apart, and how far documents scatter between two configurations. The rule itself is the
+one configuration lie apart, and how far documents scatter between two configurations that are about as good. The
+rule itself is the
 loop's own (`weigh`, `seed_noise`); what is simulated is the order of events around it: an incumbent that is
 measured under fresh seeds, candidates that get seed after seed, and acceptances that are revoked when fresh
 seeds alone put them no lower than what they replaced. Seeds are drawn independently on both sides.
@@ -17,6 +18,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from bench.figure import Figure, show
 from bench.table import Key, Recorded, Table, load
@@ -30,6 +32,7 @@ NULLS = 100
 LOOPS = 2000
 SINGLE = 20_000
 KNOWN = 60  # degrees of freedom of a noise that is as good as known
+_NEAR = 3.0  # noises that two configurations are apart at most, for documents to be compared between them
 _FLATTERY = 2.0  # as in the loop: within so many noises a candidate may be better
 
 
@@ -57,9 +60,14 @@ class World:
             mean = statistics.fmean(run.val_bpb for run in runs)
             wider = math.sqrt(len(runs) / (len(runs) - 1))  # the mean was taken from the same runs
             residuals += [(run.val_bpb - mean) * wider for run in runs]
-        default = table.find({}, 0)
-        errors = [paired_difference(default.val, run.val).standard_error for run in table.by_seed(0)]
-        return cls(tuple(residuals), statistics.median(errors))
+        apart = _NEAR * math.sqrt(math.fsum(value * value for value in residuals) / len(residuals))
+        runs = sorted(table.by_seed(0), key=lambda run: run.val_bpb)
+        near = [
+            paired_difference(run.val, other.val).standard_error
+            for run, other in pairwise(runs)
+            if other.val_bpb - run.val_bpb <= apart
+        ]
+        return cls(tuple(residuals), statistics.median(near))
 
 
 @dataclass
