@@ -24,6 +24,7 @@ from pytest_evalloop.candidate.sandbox import Mode, for_candidates
 from pytest_evalloop.records import Budget, ProcessResult, Status, Training
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
+from pytest_evalloop.store.home import disk, write_atomically
 
 _GRACE_SECONDS = 5.0
 _EVERY = 0.1  # seconds from look to look: what a step costs is known no better than when it ended
@@ -105,6 +106,10 @@ class Trainer:
             command=json.dumps(settings.train),
             environment=self._fingerprint,
         )
+
+    def forget(self, key: str) -> None:
+        """Remove a finished training that nobody will ask for again; absent is fine."""
+        self._artifacts.drop(key)
 
     def find(self, key: str) -> Training | None:
         """Return the finished training of this content, marked as reused, or None."""
@@ -200,7 +205,7 @@ class RunningTraining:
             self.samples.append(Sample(progress.fraction, seconds))
 
     def said(self) -> bytes:
-        """Return its progress file, from the beginning up to a size that no honest training reaches."""
+        """Return its progress file from the beginning; what lies beyond some megabytes is left out."""
         return content(progress_file(self._folder)) if self._said is None else self._said
 
     def stop(self, reason: str) -> None:
@@ -218,7 +223,9 @@ class RunningTraining:
 
         result = self._process.wait(tick=watch, every=_EVERY)
         self._said = self.said()
-        (self._folder.parent / PACE).write_bytes(msgspec.json.encode(self.samples))
+        if result.status is Status.COMPLETED and self._folder.parent.is_dir():
+            with disk(f"the samples of {self._folder}"):
+                write_atomically(self._folder.parent / PACE, msgspec.json.encode(self.samples))
         training = self._training(result)
         if training.status is not Status.COMPLETED:
             return training

@@ -94,17 +94,20 @@ class Record:
 
     def at(self, commit: str) -> Candidate | None:
         """Return the incumbent of the time at which the branch stood at a commit."""
-        incumbents: list[Candidate] = []
+        return self._incumbents().get(commit)
+
+    def _incumbents(self) -> dict[str, Candidate]:
+        """Return the incumbents by the commits at which the branch stood."""
+        standing: list[Candidate] = []
+        found = {}
         for candidate in self._ledger.decided(self.run.name):
             if candidate.accepted_commit:
-                incumbents.append(candidate)
-                if candidate.accepted_commit == commit:
-                    return candidate
+                standing.append(candidate)
+                found[candidate.accepted_commit] = candidate
             if candidate.revoked_commit:
-                incumbents.remove(candidate)
-                if candidate.revoked_commit == commit:
-                    return incumbents[-1]
-        return None
+                standing.remove(candidate)
+                found[candidate.revoked_commit] = standing[-1]
+        return found
 
     def judged(self) -> tuple[Candidate, ...]:
         """Return the decided candidates whose verdicts hold for whoever brings the same files.
@@ -112,11 +115,12 @@ class Record:
         Not those that met an incumbent which was revoked since, nor those that were rejected for what they did
         to the suite or the data while they were tried.
         """
+        revoked = {commit for commit, incumbent in self._incumbents().items() if incumbent.revoked}
         return tuple(
             candidate
             for candidate in self._ledger.decided(self.run.name)
             if not candidate.revoked
-            and ((before := self.at(candidate.parent)) is None or not before.revoked)
+            and candidate.parent not in revoked
             and not (candidate.decision and candidate.decision.reason.startswith(TAMPERING))
         )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from pytest_evalloop.candidate.training import RunningTraining
 from pytest_evalloop.loop.racing import (
+    LOOKS,
     Curve,
     Decided,
     Race,
@@ -21,13 +23,14 @@ from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.records import Candidate
-from pytest_evalloop.store.home import write_atomically
+from pytest_evalloop.store.home import disk, write_atomically
 from pytest_evalloop.suite.project import SEED
 
 _UNKNOWN_NOISE = 0.01  # bits per byte, before the noise was measured
 
 
-class Found(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Found:
     """Where a training was found hopeless, what it would have come to, and whether it was stopped.
 
     `expected` is by how many bits per byte it would have ended above the incumbent, by the prediction.
@@ -65,7 +68,8 @@ class Stopper:
 
         def hopeless(running: RunningTraining) -> str:
             nonlocal seen, over
-            if over:
+            reached = running.samples[-1].done if running.samples else 0.0
+            if over or not any(seen < look <= reached for look in LOOKS):
                 return ""
             curve = progress_curve(running.said())
             found = first_hopeless(curve, incumbent, past, sd, after=seen, bound=self._bound)
@@ -74,10 +78,9 @@ class Stopper:
                 return ""
             over = True
             standing, outlook = found
-            write_atomically(
-                place,
-                msgspec.json.encode(Found(standing.fraction, outlook.chance, outlook.expected, not let)),
-            )
+            told = Found(standing.fraction, outlook.chance, outlook.expected, not let)
+            with disk(f"the record {place}"):
+                write_atomically(place, msgspec.json.encode(told))
             return "" if let else reason(standing, outlook, self._bound)
 
         return hopeless

@@ -49,6 +49,8 @@ class Tryout:
         grade = self._workshop.grade(
             candidate, training, objective_only=True, positions=_POSITIONS, few=_BYTES
         )
+        if candidate.number:
+            self._workshop.forget(training)
         if grade.scores:
             return None  # that the threshold fails is no news after two steps
         messages = [case.message for case in grade.outcomes if case.outcome != "passed" and case.message]

@@ -19,7 +19,7 @@ from pytest_evalloop.candidate.training import RunningTraining, Trainer, cap, en
 from pytest_evalloop.loop.grading import Suite, grade
 from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
 from pytest_evalloop.settings import Settings, parse_budget
-from pytest_evalloop.store.home import Home
+from pytest_evalloop.store.home import Home, disk
 from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
 
@@ -65,6 +65,10 @@ class Workshop:
         """Commit what a mutator left in its worktree and return the commit."""
         return self._workspace.commit_all(worktree, message)
 
+    def forget(self, training: Training) -> None:
+        """Remove what a training left that is on nobody's record."""
+        self._trainer.forget(training.key)
+
     def find(self, candidate: Candidate, seed: int) -> Training | None:
         """Return the training of this very content, if there was one, also as part of another candidate."""
         return self._trainer.find(self._key(candidate, seed, self._budget(candidate)))
@@ -102,7 +106,9 @@ class Workshop:
                     running.stop(reason)
 
             training = running.wait(watch)
-            self._curve(candidate.number, seed).write_bytes(running.said())
+            kept = self._curve(candidate.number, seed)
+            with disk(f"the progress file {kept}"):
+                kept.write_bytes(running.said())
             return training
 
     def pace(self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float) -> Pace:
@@ -117,7 +123,11 @@ class Workshop:
                 )
                 key = self._key(who, training.seed, budget)
                 sides.append(Side(tree, key, folder / f"train-{name}.log"))
-            return measure(self._trainer, *sides, seed=training.seed, limit=self._cap, budget=budget)
+            found = measure(self._trainer, *sides, seed=training.seed, limit=self._cap, budget=budget)
+        for who, side in zip((candidate, incumbent), sides, strict=True):
+            if budget != self._budget(who):  # else it is the whole training, which somebody will ask for
+                self._trainer.forget(side.key)
+        return found
 
     def _budget(self, candidate: Candidate) -> Budget:
         return parse_budget(candidate.budget) if candidate.budget else self._settings.budget
