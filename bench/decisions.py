@@ -16,24 +16,22 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bench.figure import Figure, show
 from bench.table import Key, Recorded, Table, load
-from pytest_evalloop.loop.acceptance import Look, Rule, weigh
+from pytest_evalloop.loop.acceptance import FLATTERY, Look, Rule, weigh
+from pytest_evalloop.loop.judging import FEW
 from pytest_evalloop.metric.statistics import paired_difference, seed_noise
 
 RULE = Rule()
 SEEDS = 8  # fresh ones of the baseline, as evalloop_seeds has them by default
-FEW = 3  # fresh ones of later incumbents, as in the loop
 NULLS = 100
 LOOPS = 2000
 SINGLE = 20_000
 KNOWN = 60  # degrees of freedom of a noise that is as good as known
 _NEAR = 3.0  # noises that two configurations are apart at most, for documents to be compared between them
-_FLATTERY = 2.0  # as in the loop: within so many noises a candidate may be better
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,8 @@ class Loop:
             noise, reference = seed_noise([*self._groups, found[1:]]), self.incumbent.fresh
             mean = statistics.fmean(reference) if reference else math.inf
             after = statistics.fmean(found)
-            enough = self._enough()
-            wanted = enough if after < mean + (_FLATTERY * noise.sd if noise else 0.0) else 1
+            promising = after < mean + (FLATTERY * noise.sd if noise else 0.0)
+            wanted = self._enough() if promising else 1
             if len(reference) < wanted:
                 missing = wanted - len(reference) if reference else 1
                 self.refer(missing)
@@ -256,7 +254,7 @@ def figures() -> list[Figure]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:  # noqa: ARG001 - there are none
+def main() -> None:
     """Print the figures."""
     show(figures())
 

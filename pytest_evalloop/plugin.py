@@ -24,6 +24,12 @@ _OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
     ("target", "BPB", "string", "stop when the incumbent's bits per byte are this low"),
     ("patience", "N", "string", "stop after this many rejections in a row"),
     (
+        "parallel",
+        "N",
+        "string",
+        "how many trainings run at once (default: one per accelerator, else one per core)",
+    ),
+    (
         "budget",
         "450steps",
         "string",

@@ -184,7 +184,7 @@ class Decision:
 
     `delta` is incumbent minus candidate in bits per byte, so an improvement is positive; `low` and `high` are
     the ends of its 95 % interval. `seeds` counts the trainings of the candidate that it was decided by, which
-    flatter what was accepted.
+    flatter what was accepted. `against` is the number of the incumbent that it was compared with.
     """
 
     verdict: Verdict
@@ -194,6 +194,7 @@ class Decision:
     low: float | None = None
     high: float | None = None
     seeds: int = 0
+    against: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +250,8 @@ class Brief:
     """What a mutator is told before it proposes a candidate.
 
     `worktree`, `train_data` and `log` are absolute, `prompt` and `space` relative to the worktree.
-    `history` holds every decided candidate in order, the baseline first; validation and vault data are
-    never part of it.
+    `history` holds every candidate in order, the baseline first, those without a verdict included, which others
+    work on at this moment; validation and vault data are never part of it.
     """
 
     run: str

@@ -27,7 +27,8 @@ class Settings:
     Paths in `evals`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
     `root`; times are seconds, sizes bytes. `overdraft` is the share by which a training may use more
     compute than the baseline before it is stopped. `aa` says that all candidates change nothing but a comment and
-    their seeds. `audit` is how many positions of a score are audited;
+    their seeds. `parallel` is how many trainings run at once, None for as many as the machine has accelerators or
+    cores. `audit` is how many positions of a score are audited;
     `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     seconds: float | None = None
     target: float | None = None
     patience: int | None = None
+    parallel: int | None = None
     seeds: int = 8
     most_seeds: int = 8
     level: float = 0.01
@@ -191,6 +193,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         seconds=seconds("time", 0.0) or None,
         target=_target(text("target")),
         patience=number("patience", 1, "--evalloop-patience"),
+        parallel=number("parallel", 1, "--evalloop-parallel"),
         seeds=number("seeds", 2, "evalloop_seeds") or 8,
         most_seeds=number("most_seeds", 1, "evalloop_most_seeds") or 8,
         level=_level(text("level")),

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,19 +48,21 @@ def measure(
     seed: int,
     limit: Cap,
     budget: Budget | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Pace:
     """Train two trees side by side under a short budget, and compare what they cost.
 
     They take turns on one processor, so that whatever makes it slow for a while slows both. On accelerators,
-    where compute is time, one is trained after the other. Every process is gone on return. Raises what
-    `Trainer.start` raises.
+    where compute is time, one is trained after the other; `variables` say which are theirs. Every process is
+    gone on return. Raises what `Trainer.start` raises.
     """
-    devices = accelerators()
+    devices = accelerators({**os.environ, **(variables or {})})
     with contextlib.ExitStack() as stack:
 
         def start(side: Side) -> RunningTraining:
             with contextlib.nullcontext() if devices else _one_processor():
-                return stack.enter_context(trainer.start(side.tree, side.key, seed, side.log, limit, budget))
+                running = trainer.start(side.tree, side.key, seed, side.log, limit, budget, variables)
+                return stack.enter_context(running)
 
         tried = start(candidate)
         if devices:

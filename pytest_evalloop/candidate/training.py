@@ -68,15 +68,15 @@ def accelerators(environment: Mapping[str, str] = os.environ) -> int:
     return len([item for item in devices.glob("nvidia*") if item.name.removeprefix("nvidia").isdecimal()])
 
 
-def environment_fingerprint(data: Path) -> dict[str, str]:
-    """Return what besides the tree decides a training's result: interpreter, packages, training data."""
+def environment_fingerprint(data: Path, devices: int | None = None) -> dict[str, str]:
+    """Return what besides the tree decides a training's result: interpreter, packages, devices, training data."""
     site = Path(sysconfig.get_path("purelib"))
     packages = sorted(entry.name for entry in site.glob("*.dist-info"))
     files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else []
     stats = [(path.relative_to(data).as_posix(), path.stat()) for path in files]
     return {
         "python": sys.version,
-        "machine": f"{platform.machine()}, {accelerators()} accelerators",
+        "machine": f"{platform.machine()}, {accelerators() if devices is None else devices} accelerators",
         "packages": _digest(packages),
         "data": _digest([f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]),
     }
@@ -85,10 +85,11 @@ def environment_fingerprint(data: Path) -> dict[str, str]:
 class Trainer:
     """Trains trees for one project, and never the same content twice."""
 
-    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
+    def __init__(self, settings: Settings, artifacts: Artifacts, devices: int | None = None) -> None:
+        """`devices` is how many accelerators each training has; None stands for all."""
         self._settings = settings
         self._artifacts = artifacts
-        self._fingerprint = environment_fingerprint(settings.root / settings.data)
+        self._fingerprint = environment_fingerprint(settings.root / settings.data, devices)
 
     def key(self, files: Mapping[str, tuple[str, str]], seed: int, budget: Budget | None = None) -> str:
         """Return the content key of a training of `files` (path to mode and blob) under `seed`.
@@ -116,13 +117,22 @@ class Trainer:
         return self._artifacts.get(key)
 
     def start(
-        self, tree: Path, key: str, seed: int, log: Path, limit: Cap, budget: Budget | None = None
+        self,
+        tree: Path,
+        key: str,
+        seed: int,
+        log: Path,
+        limit: Cap,
+        budget: Budget | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> RunningTraining:
         """Start the train command in `tree`; its artifacts become visible only when it has ended well.
 
+        `variables` say which accelerators are its own, as CUDA_VISIBLE_DEVICES does.
         Raises `SettingsError` if the sandbox that the settings want does not work.
         """
-        settings = self._settings
+        settings, own = self._settings, dict(variables or {})
+        devices = accelerators({**os.environ, **own})
         jail = for_candidates(settings)
         folder = self._artifacts.claim(key)
         progress = progress_file(folder)
@@ -134,12 +144,13 @@ class Trainer:
             log=log,
             limits=Limits(
                 wall_seconds=limit.wall_seconds,
-                cpu_seconds=None if accelerators() else limit.compute_seconds,
+                cpu_seconds=None if devices else limit.compute_seconds,
                 memory_bytes=min(memory_limit(settings), limit.memory_bytes or sys.maxsize),
             ),
             readable=[data],
             writable=[folder, progress],
-            variables={
+            variables=own
+            | {
                 "EVALLOOP_ARTIFACTS": str(folder),
                 "EVALLOOP_SEED": str(seed),
                 "EVALLOOP_BUDGET": str(budget or settings.budget),
@@ -147,7 +158,7 @@ class Trainer:
                 "EVALLOOP_PROGRESS": str(progress),
             },
         )
-        return RunningTraining(process, self._artifacts, folder, key, seed, log, jail.sandbox.mode)
+        return RunningTraining(process, self._artifacts, folder, key, seed, log, jail.sandbox.mode, devices)
 
 
 class RunningTraining:
@@ -162,6 +173,7 @@ class RunningTraining:
         seed: int,
         log: Path,
         mode: Mode,
+        devices: int,
     ) -> None:
         self._process = process
         self._artifacts = artifacts
@@ -170,6 +182,7 @@ class RunningTraining:
         self._seed = seed
         self._log = log
         self._mode = mode
+        self._devices = devices
         self._said: bytes | None = None  # once it has ended
         self._stopped = ""
         self._begun = time.monotonic()
@@ -199,8 +212,8 @@ class RunningTraining:
             return
         if self.samples and progress.fraction <= self.samples[-1].done:
             return
-        devices = accelerators()
-        seconds = (time.monotonic() - self._begun) * devices if devices else tree_seconds(self._process.pid)
+        devices, wall = self._devices, time.monotonic() - self._begun
+        seconds = wall * devices if devices else tree_seconds(self._process.pid)
         if seconds is not None:
             self.samples.append(Sample(progress.fraction, seconds))
 
@@ -235,8 +248,7 @@ class RunningTraining:
             return replace(training, status=Status.CRASHED, detail=str(error))
 
     def _training(self, result: ProcessResult) -> Training:
-        devices = accelerators()
-        compute = result.wall_seconds * devices if devices else result.cpu_seconds
+        compute = result.wall_seconds * self._devices if self._devices else result.cpu_seconds
         status, detail = result.status, result.detail
         if self._stopped and status is not Status.COMPLETED:
             status, detail = Status.KILLED, self._stopped

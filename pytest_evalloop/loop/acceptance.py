@@ -26,7 +26,8 @@ from pytest_evalloop.records import Decision, DocumentScore, Verdict
 
 CONFIDENCE = 0.95
 """Of the interval that is printed beside an improvement."""
-_FLATTERY = 2.0  # seed noises by which the number of a just accepted candidate may be too low
+FLATTERY = 2.0
+"""Seed noises by which the number of a just accepted candidate may be too low."""
 _SHAPE = -2.0  # of the spending: little of the level early, when hardly anything is known
 
 
@@ -159,7 +160,7 @@ def promising(
         before, after = _mean(incumbent), _mean(candidate)
     except (ValueError, OverflowError):
         return False
-    return after < before + (_FLATTERY * noise.sd if noise is not None else 0.0)
+    return after < before + (FLATTERY * noise.sd if noise is not None else 0.0)
 
 
 def fallen_back(before: tuple[Measurement, ...], fresh: tuple[Measurement, ...]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from pytest_evalloop.loop.crew import Crew, cores
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.findings import Canary, judge, refusals, remarks, unnoticed
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line, suite_problems
@@ -99,15 +99,15 @@ def _grade_all(
 ) -> dict[str, Grade | str]:
     """Return the grade of every stand-in, or why there is none; none goes on when one of them raises."""
 
-    def one(name: str, tick: Callable[[], None]) -> Grade | str:
+    def one(name: str) -> Grade | str:
         if name != UNTRAINED:
-            return workshop.grade(baseline, training, stand_in=name, scores=scores, tick=tick)
-        least = workshop.train_least(baseline, training.seed, tick)
+            return workshop.grade(baseline, training, stand_in=name, scores=scores)
+        least = workshop.train_least(baseline, training.seed)
         if least.status is not Status.COMPLETED:
             return f"its training {least.status.replace('_', ' ')}: {first_line(least.detail)}"
-        return workshop.grade(baseline, least, stand_in=name, tick=tick)
+        return workshop.grade(baseline, least, stand_in=name)
 
-    with Crew(min(cores(), _MOST_AT_ONCE)) as crew:
+    with Crew[Grade | str](min(workshop.places, _MOST_AT_ONCE)) as crew:
         waiting = {crew.submit(partial(one, name)): name for name in names}
         graded: dict[str, Grade | str] = {}
         for future in as_completed(waiting):

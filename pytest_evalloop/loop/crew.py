@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 Result = TypeVar("Result")
+
+_BLOCKS: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar("_BLOCKS", default=())
 
 
 def cores() -> int:
@@ -21,16 +24,24 @@ class _Stopped(Exception):  # noqa: N818 - an order, not an error
     """What is under way is to end."""
 
 
-class Crew:
+def go_on() -> None:
+    """Raise if a block that this thread works for has been left; to be called by whatever waits."""
+    if any(block.is_set() for block in _BLOCKS.get()):
+        raise _Stopped
+
+
+class Crew(Generic[Result]):
     """Threads that each watch over processes; a context manager that waits for all of them.
 
-    Work is given a `tick` to call while it waits. When the block raises, an interrupt for example, what has not
-    begun is dropped and the next tick of everything else raises, so that no process outlives the block.
+    When the block raises, an interrupt for example, what has not begun is dropped and the next `go_on` of
+    everything else raises, so that no process outlives the block. Work may have a crew of its own, which ends
+    with this one.
     """
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(size)
-        self._stop = threading.Event()
+        self._left = threading.Event()
+        self._waiting: set[Future[Result]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -39,13 +50,23 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._stop.set()
+            self._left.set()
         self._pool.shutdown(cancel_futures=kind is not None)
 
-    def submit(self, work: Callable[[Callable[[], None]], Result]) -> Future[Result]:
-        """Do `work`, which is given the tick, in a thread of its own as soon as one is free."""
-        return self._pool.submit(work, self._tick)
+    @property
+    def busy(self) -> int:
+        """How many parts of the work were not collected yet."""
+        return len(self._waiting)
 
-    def _tick(self) -> None:
-        if self._stop.is_set():
-            raise _Stopped
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Do `work` in a thread of its own as soon as one is free."""
+        context = contextvars.copy_context()
+        context.run(_BLOCKS.set, (*_BLOCKS.get(), self._left))
+        future = self._pool.submit(context.run, work)
+        self._waiting.add(future)
+        return future
+
+    def collect(self) -> list[Result]:
+        """Wait until some part of the work has ended and return what has; raises what it raised."""
+        done, self._waiting = wait(self._waiting, return_when=FIRST_COMPLETED)
+        return [future.result() for future in done]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pytest_evalloop.candidate.progress import Progress
 from pytest_evalloop.loop import canary
+from pytest_evalloop.loop.acceptance import Rule
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
+from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
 from pytest_evalloop.loop.passing import first_line, suite_problems
@@ -46,7 +51,11 @@ class Reached:
 
 
 class Engine:
-    """Runs one loop: baseline, then candidates one by one until a limit is reached."""
+    """Runs one loop: baseline, then candidates, several at once, until a limit is reached.
+
+    Candidates are proposed one after the other, tried side by side, and decided about one at a time: whoever is
+    decided about meets the incumbent of that moment, which may not be its parent any more.
+    """
 
     def __init__(
         self,
@@ -63,11 +72,15 @@ class Engine:
         self._record = record
         self._workshop = workshop
         self._inspector = inspector
-        self._proposer = Proposer(settings, record, workshop, mutators, observer)
         self._observer = observer
         self._vault = Vault(record, workshop, observer, SEED, settings.vault_seeds) if vault else None
         self._repeats = Repeats(record, workshop, observer)
-        self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault)
+        rule = Rule(settings.level, settings.most_seeds, settings.min_effect)
+        self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault, rule)
+        merger = Merger(record, workshop, observer, self._repeats, rule)
+        self._proposer = Proposer(settings, record, workshop, mutators, observer, merger)
+        self._deciding = threading.RLock()
+        self._flying: set[int] = set()
         self._tryout = Tryout(record, workshop, observer, settings.tryout)
         self._stopper = Stopper(record, workshop, settings.race)
         self._pacer = Pacer(record, workshop, observer, settings.budget.unit)
@@ -79,31 +92,41 @@ class Engine:
         """
         started = time.monotonic()
         self._baseline()
-        for candidate in self._record.unfinished():
-            self._try(candidate)
-        while (reason := self._reached(time.monotonic() - started)) is None:
-            self._try(self._proposer.propose())
+        reason = None
+        with Crew[None](self._workshop.places) as crew:
+            waiting = list(self._record.unfinished())
+            while True:
+                while crew.busy >= self._workshop.places:
+                    crew.collect()
+                if waiting:
+                    crew.submit(partial(self._try, waiting.pop(0)))
+                elif (reason := self._reached(time.monotonic() - started)) is None:
+                    crew.submit(partial(self._try, self._proposer.propose()))
+                elif crew.busy:
+                    crew.collect()  # an acceptance under way may be reason to go on
+                else:
+                    break
         if self._vault is not None:
             self._vault.close()
         return Reached(reason)
 
     def _reached(self, elapsed: float) -> str | None:
-        settings, decided = self._settings, self._record.candidates()[1:]
-        if settings.candidates is not None and len(decided) >= settings.candidates:
-            return f"{len(decided)} candidates were tried (--evalloop-candidates)"
+        settings, proposed = self._settings, self._record.candidates()[1:]
+        if settings.candidates is not None and len(proposed) >= settings.candidates:
+            return f"{len(proposed)} candidates were tried (--evalloop-candidates)"
         if settings.seconds is not None and elapsed >= settings.seconds:
             return f"{elapsed:.0f} seconds have passed (--evalloop-time)"
         bpb = self._record.incumbent().bpb
         if settings.target is not None and bpb is not None and bpb <= settings.target:
             return f"the incumbent's {bpb:.4f} bpb reach {settings.target:g} (--evalloop-target)"
         rejected = 0
-        for candidate in reversed(decided):
-            if candidate.decision is None or candidate.stands:
+        for candidate in reversed(self._record.decided_candidates()[1:]):
+            if candidate.stands:
                 break
             rejected += 1
         if settings.patience is not None and rejected >= settings.patience:
             return f"{rejected} candidates in a row were rejected (--evalloop-patience)"
-        last = decided[-_FRUITLESS:]
+        last = proposed[-_FRUITLESS:]
         if len(last) == _FRUITLESS and all(candidate.commit == candidate.parent for candidate in last):
             return f"the mutators proposed nothing {_FRUITLESS} times in a row"
         return None
@@ -142,10 +165,15 @@ class Engine:
 
     def _try(self, candidate: Candidate) -> None:
         """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
-        self._finish(candidate)
-        tampering = self._inspector.tampering(candidate.number)
-        if tampering:
-            raise Tampered(candidate.number, tampering)
+        self._flying.add(candidate.number)
+        try:
+            self._finish(candidate)
+            with self._deciding:
+                tampering = self._inspector.tampering(candidate.number)
+            if tampering:
+                raise Tampered(candidate.number, tampering, sorted(self._flying - {candidate.number}))
+        finally:
+            self._flying.discard(candidate.number)
 
     def _finish(self, candidate: Candidate) -> None:
         """Take a proposed candidate to its verdict; what is on record already is not done again."""
@@ -178,12 +206,13 @@ class Engine:
             self._reject(candidate, training.status, reason, training.detail, training)
             return
         grade = self._grade(candidate, training)
-        graded = time.monotonic()
-        decision = self._judge.judge(candidate, training, grade)
-        tampering = self._inspector.tampering(candidate.number)
-        if tampering:
-            decision = replace(decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
-        self._decide(candidate, training, grade, decision, graded - started)
+        seconds = time.monotonic() - started - self._workshop.waited(candidate.number)
+        with self._deciding:
+            decision = self._judge.judge(candidate, training, grade)
+            tampering = self._inspector.tampering(candidate.number)
+            if tampering:
+                decision = replace(decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
+            self._decide(candidate, training, grade, decision, seconds)
 
     def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:
         """Train a candidate under its first seed; returns it with the budget that it was granted."""
@@ -239,8 +268,9 @@ class Engine:
             train_seconds=training.compute_seconds if training and not training.reused else 0.0,
             peak_bytes=training.peak_bytes if training else None,
         )
-        self._record.decided(decided)
-        self._observer.decided(decided)
+        with self._deciding:
+            self._record.decided(decided)
+            self._observer.decided(decided)
 
     def _decide(
         self, candidate: Candidate, training: Training, grade: Grade, decision: Decision, seconds: float

@@ -6,12 +6,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_evalloop.candidate.client import tail
 from pytest_evalloop.candidate.process import Limits, clean_environment, launch
+from pytest_evalloop.loop.crew import go_on
 from pytest_evalloop.records import Grade, ProcessResult, Status
 from pytest_evalloop.suite.assignment import Assignment, to_environment
 from pytest_evalloop.suite.outcomes import (
@@ -53,11 +54,14 @@ def grade(
     assignment: Assignment,
     *,
     seconds: float,
-    tick: Callable[[], None] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Grade:
-    """Run the suite on the assigned artifacts for at most `seconds` of wall clock and return what it said."""
+    """Run the suite on the assigned artifacts for at most `seconds` of wall clock and return what it said.
+
+    `variables` are added to the environment of its process.
+    """
     started = time.monotonic()
-    lines, result, log = _run(suite, assignment, [], seconds, tick)
+    lines, result, log = _run(suite, assignment, [], seconds, variables)
     outcomes = cases(lines)
     finished = [line for line in lines if isinstance(line, Finished)]
     honest = bool(finished) and finished[-1].exit_status == result.returncode
@@ -85,7 +89,7 @@ def _run(
     assignment: Assignment,
     extra: list[str],
     seconds: float,
-    tick: Callable[[], None] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[list[Line], ProcessResult, Path]:
     """Run one eval process; its outcome lines come through an unnamed file that nobody else can open."""
     logs = Path(assignment.logs)
@@ -97,7 +101,7 @@ def _run(
     command += ["-n", suite.workers] if suite.workers and not extra else []
     with tempfile.TemporaryFile() as outcomes:
         # No example that one candidate failed decides about the next, and none is kept in the trusted tree.
-        told = {"HYPOTHESIS_STORAGE_DIRECTORY": str(logs / "hypothesis")}
+        told = {"HYPOTHESIS_STORAGE_DIRECTORY": str(logs / "hypothesis"), **(variables or {})}
         environment = clean_environment(**told, **to_environment(assignment, outcomes.fileno()))
         with launch(
             command,
@@ -107,7 +111,7 @@ def _run(
             limits=Limits(wall_seconds=seconds),
             pass_fds=[outcomes.fileno()],
         ) as process:
-            result = process.wait(tick=tick)
+            result = process.wait(tick=go_on)
         data = os.pread(outcomes.fileno(), os.fstat(outcomes.fileno()).st_size, 0)
     try:
         return decode(data), result, log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
-from pytest_evalloop.loop.crew import Crew, cores
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import confirm, suite_problems
 from pytest_evalloop.loop.record import Record
@@ -18,7 +18,8 @@ from pytest_evalloop.records import Candidate, Decision, Grade, Training, Verdic
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.project import SEED
 
-_FEW = 3  # fresh seeds of an incumbent once the noise is known
+FEW = 3
+"""Fresh seeds of an incumbent once the noise is known."""
 _CLOSER = 8  # times as many positions are audited before an acceptance counts
 
 
@@ -33,9 +34,10 @@ class Judge:
         observer: Observer,
         repeats: Repeats,
         vault: Vault | None,
+        rule: Rule,
     ) -> None:
         self._settings = settings
-        self._rule = Rule(settings.level, settings.most_seeds, settings.min_effect)
+        self._rule = rule
         self._record = record
         self._workshop = workshop
         self._observer = observer
@@ -62,7 +64,7 @@ class Judge:
                     continue  # the incumbent may be another one now
             decision = judge(known, measured, problems, self._repeats.noise(), self._rule, least)
             if decision is not None:
-                return decision
+                return _against(decision, incumbent, self._record.at(candidate.parent))
             wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
             both = " of both" if len(wanted) > 1 else ""
             self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1}{both}")
@@ -76,11 +78,13 @@ class Judge:
         """Return how many fresh seeds the incumbent lacks: one before anything is compared with it, then all."""
         reference, noise = self._record.reference(incumbent), self._repeats.noise()
         if not reference:
-            return 1
+            return 1  # also for who is far behind: nobody may come near an absurdly lucky number
         if not promising(reference, measured, noise):
             return 0
         missing = max(0, self._enough() - len(reference))
-        return min(missing, cores()) if noise is None else missing  # perhaps seeds change nothing
+        return (
+            min(missing, self._workshop.places) if noise is None else missing
+        )  # perhaps seeds change nothing
 
     def _enough(self) -> int:
         """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.
@@ -90,7 +94,7 @@ class Judge:
         noise, seeds = self._repeats.noise(), self._settings.seeds
         if noise is None or noise.freedom < seeds - 2:
             return 1 if noise is not None and noise.still else seeds
-        return min(seeds, _FEW)
+        return min(seeds, FEW)
 
     def _refer(self, incumbent: Candidate, missing: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
@@ -129,14 +133,22 @@ class Judge:
         """Score and audit the same weights once more, more closely, while the vault is read."""
         self._observer.stage(candidate.number, "auditing", candidate.description)
         positions = _CLOSER * self._settings.audit
-        with Crew(1) as crew:
+        with Crew[Grade](1) as crew:
             again = crew.submit(
-                lambda tick: self._workshop.grade(
-                    candidate, training, objective_only=True, positions=positions, tick=tick
-                )
+                lambda: self._workshop.grade(candidate, training, objective_only=True, positions=positions)
             )
             contaminated = self._vault.contamination(candidate, grade) if self._vault is not None else ""
         decision = confirm(decision, grade, again.result())
         if decision.verdict is Verdict.ACCEPTED and contaminated:
             return replace(decision, verdict=Verdict.REJECTED, reason=contaminated)
         return decision
+
+
+def _against(decision: Decision, incumbent: Candidate, parent: Candidate | None) -> Decision:
+    """Put into a decision whom it was made against, in words where that is not the candidate's own parent."""
+    moved = parent is not None and parent.number != incumbent.number
+    known = {0: "the baseline stands again"}.get(
+        incumbent.number, f"candidate {incumbent.number} was accepted"
+    )
+    told = f" ({known} while it was tried)" if moved else ""
+    return replace(decision, reason=decision.reason + told, against=incumbent.number)

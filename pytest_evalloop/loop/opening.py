@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_evalloop.candidate.sandbox import probe
-from pytest_evalloop.candidate.training import Trainer, prepare
+from pytest_evalloop.candidate.training import Trainer, accelerators, prepare
 from pytest_evalloop.loop.engine import Engine
 from pytest_evalloop.loop.grading import Suite, collect
 from pytest_evalloop.loop.inspection import Inspector
@@ -17,6 +17,7 @@ from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.preflight import check, check_resumed, frozen
 from pytest_evalloop.loop.record import Record, new_run
 from pytest_evalloop.loop.refusal import CannotGate
+from pytest_evalloop.loop.slots import Slots, default_size
 from pytest_evalloop.loop.stopping import Stopper
 from pytest_evalloop.loop.vault import vault_lines
 from pytest_evalloop.loop.workshop import Workshop
@@ -105,8 +106,7 @@ def open_loop(
         suite, vault = stack.enter_context(_trusted(settings, inipath, workspace, name, run.snapshot))
         record = Record.begin(run, home, ledger, workspace)
         record.reconcile()
-        trainer = Trainer(settings, Artifacts(home.artifacts))
-        workshop = Workshop(settings, name, home, workspace, trainer, suite)
+        workshop = _workshop(settings, name, home, workspace, suite)
         inspector = Inspector(settings, workspace, suite.tree)
         yield Opened(name, home.results, record, settings, workshop, inspector, mutators, vault)
 
@@ -126,9 +126,15 @@ def open_canary(
     workspace.prune()
     head, snapshot = workspace.snapshot()
     with _trusted(settings, inipath, workspace, name, snapshot) as (suite, _):
-        trainer = Trainer(settings, Artifacts(home.artifacts))
         baseline = Candidate(name, 0, head, snapshot, "baseline", "the working tree")
-        yield Workshop(settings, name, home, workspace, trainer, suite), baseline
+        yield _workshop(settings, name, home, workspace, suite), baseline
+
+
+def _workshop(settings: Settings, run: str, home: Home, workspace: Workspace, suite: Suite) -> Workshop:
+    slots = Slots(settings.parallel or default_size(settings.budget.unit))
+    devices = accelerators()
+    trainer = Trainer(settings, Artifacts(home.artifacts), devices if slots.size == 1 else min(devices, 1))
+    return Workshop(settings, run, home, workspace, trainer, suite, slots)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
@@ -25,23 +26,32 @@ class Proposer:
         workshop: Workshop,
         mutators: Mapping[str, Mutator],
         observer: Observer,
+        merger: Merger,
     ) -> None:
         self._settings = settings
         self._record = record
         self._workshop = workshop
         self._mutators = dict(mutators)
         self._observer = observer
+        self._merger = merger
 
     def propose(self) -> Candidate:
-        """Ask the next mutator for a candidate and put it on record; a mutator's failure costs one candidate."""
+        """Put the next candidate on record: a merge that is due, or what the next mutator proposes.
+
+        A mutator's failure costs one candidate.
+        """
+        if (merged := self._merger.propose()) is not None:
+            self._record.proposed(merged)
+            return merged
         number = len(self._record.candidates())
-        incumbent = self._record.incumbent()
+        # The tip first: while others decide, an incumbent that is asked for on its own may be a later one.
+        tip = self._record.tip()
+        incumbent = self._record.at(tip) or self._record.baseline()
         names = list(self._mutators)
         name = names[(number - 1) % len(names)]
         self._observer.stage(number, "mutating", name)
-        tip = self._record.tip()
         with self._workshop.edit(number, tip) as worktree:
-            brief = self._brief(number, worktree, incumbent)
+            brief = self._brief(number, worktree, incumbent, tip)
             try:
                 proposal = self._mutators[name].propose(brief)
                 failure = ""
@@ -67,7 +77,7 @@ class Proposer:
         self._record.proposed(candidate)
         return candidate
 
-    def _brief(self, number: int, worktree: Path, incumbent: Candidate) -> Brief:
+    def _brief(self, number: int, worktree: Path, incumbent: Candidate, tip: str) -> Brief:
         settings = self._settings
         program = settings.root / "program.md"
         return Brief(
@@ -75,7 +85,7 @@ class Proposer:
             number=number,
             seed=SEED,
             worktree=str(worktree),
-            incumbent=self._record.tip(),
+            incumbent=tip,
             incumbent_bpb=incumbent.bpb if incumbent.bpb is not None else float("nan"),
             history=self._record.candidates(),
             mutable=settings.mutable,

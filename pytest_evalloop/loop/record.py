@@ -87,6 +87,10 @@ class Record:
         """Return the candidate that was accepted last."""
         return self._ledger.incumbent(self.run.name)
 
+    def decided_candidates(self) -> tuple[Candidate, ...]:
+        """Return the candidates with a verdict in the order of their decisions."""
+        return self._ledger.decided(self.run.name)
+
     def tip(self) -> str:
         """Return the commit that the next candidate is made from."""
         stations = self._stations()
@@ -115,13 +119,16 @@ class Record:
         Not those that met an incumbent which was revoked since, nor those that were rejected for what they did
         to the suite or the data while they were tried.
         """
-        revoked = {commit for commit, incumbent in self._incumbents().items() if incumbent.revoked}
+        revoked = {incumbent.number for incumbent in self._incumbents().values() if incumbent.revoked}
+        met = {commit for commit, incumbent in self._incumbents().items() if incumbent.number in revoked}
         return tuple(
             candidate
             for candidate in self._ledger.decided(self.run.name)
-            if not candidate.revoked
-            and candidate.parent not in revoked
-            and not (candidate.decision and candidate.decision.reason.startswith(TAMPERING))
+            if candidate.decision is not None
+            and not candidate.revoked
+            and candidate.parent not in met
+            and candidate.decision.against not in revoked
+            and not candidate.decision.reason.startswith(TAMPERING)
         )
 
     def accepted(self) -> tuple[Candidate, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from pytest_evalloop.loop.crew import Crew, cores
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import headline
 from pytest_evalloop.loop.record import Record
@@ -38,20 +38,20 @@ class Repeats:
             for seed in self._record.next_seeds(candidate, count)
         ]
         failures: dict[int, str] = {}
-        with Crew(max(1, min(len(jobs), cores()))) as crew:
+        with Crew[str](max(1, min(len(jobs), self._workshop.places))) as crew:
             futures = [(job, crew.submit(partial(self._one, *job))) for job in jobs]
             for (candidate, _), future in futures:
                 if failure := future.result():
                     failures.setdefault(candidate.number, failure)
         return failures
 
-    def _one(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> str:
-        training = self._workshop.train(candidate, seed, lambda _: tick())
+    def _one(self, candidate: Candidate, seed: int) -> str:
+        training = self._workshop.train(candidate, seed)
         self._record.trained(candidate, training)
         if training.status is not Status.COMPLETED:
             ended = training.status.replace("_", " ")
             return f"training {ended} under seed {seed}: {headline(training.detail)}"
         self._observer.stage(candidate.number, "scoring", f"seed {seed}")
-        grade = self._workshop.grade(candidate, training, objective_only=True, tick=tick)
+        grade = self._workshop.grade(candidate, training, objective_only=True)
         self._record.graded(candidate, seed, grade)
         return "" if grade.scores else f"val_bpb was not measured under seed {seed}: {headline(grade.detail)}"

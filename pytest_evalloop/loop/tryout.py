@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line
 from pytest_evalloop.loop.record import Record
@@ -24,25 +26,31 @@ class Tryout:
         self._workshop = workshop
         self._observer = observer
         self._useful: bool | None = None
+        self._asking = threading.Lock()
 
     def problem(self, candidate: Candidate) -> tuple[Status, str, str] | None:
         """Return status, reason and detail of what is broken, None if nothing is or if trying says nothing.
 
         It says nothing where the baseline, which works, does not do so with two steps.
         """
-        if self._useful is None:
-            baseline = self._record.baseline()
-            slow = any(run.wall_seconds >= self._worth for run in self._record.trainings(baseline))
-            self._useful = slow and self._try(baseline) is None
-            if slow and not self._useful:
-                self._observer.note(
-                    "candidates are not tried out before their training: with two steps, not even the baseline works"
-                )
-        return self._try(candidate) if self._useful else None
+        return self._try(candidate) if self._says_something() else None
+
+    def _says_something(self) -> bool:
+        with self._asking:
+            if self._useful is None:
+                baseline = self._record.baseline()
+                slow = any(run.wall_seconds >= self._worth for run in self._record.trainings(baseline))
+                self._useful = slow and self._try(baseline) is None
+                if slow and not self._useful:
+                    self._observer.note(
+                        "candidates are not tried out before their training: with two steps, not even the "
+                        "baseline works"
+                    )
+            return self._useful
 
     def _try(self, candidate: Candidate) -> tuple[Status, str, str] | None:
         self._observer.stage(candidate.number, "trying", "two steps, and an audit on a few bytes")
-        training = self._workshop.train_least(candidate, SEED, lambda: None, _STEPS)
+        training = self._workshop.train_least(candidate, SEED, _STEPS)
         if training.status is not Status.COMPLETED:
             ended = training.status.replace("_", " ")
             return training.status, f"training {ended}: {first_line(training.detail)}", training.detail

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 
-from pytest_evalloop.loop.crew import Crew, cores
+from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import suite_problems
 from pytest_evalloop.loop.record import FRESH, Record
@@ -64,7 +63,7 @@ class Vault:
         shared = self._workshop.same_training(baseline, incumbent)
         parts = [baseline.number, incumbent.number] if shared else [None]
         for part in parts:
-            with Crew(cores()) as crew:
+            with Crew[None](self._workshop.places) as crew:
                 due = [job for job in missing if part in (None, job[0].number)]
                 for future in [crew.submit(partial(self._fresh, *job)) for job in due]:
                     future.result()
@@ -80,19 +79,17 @@ class Vault:
         training = next(run for run in self._record.trainings(candidate) if run.seed == self._seed)
         return self._read(candidate, training)
 
-    def _fresh(self, candidate: Candidate, seed: int, tick: Callable[[], None]) -> None:
-        training = self._workshop.train(candidate, seed, lambda _: tick())
+    def _fresh(self, candidate: Candidate, seed: int) -> None:
+        training = self._workshop.train(candidate, seed)
         self._record.trained(candidate, training)
         if training.status is Status.COMPLETED:
-            self._read(candidate, training, tick)
+            self._read(candidate, training)
         else:
             self._observer.note(f"vault: candidate {candidate.number} cannot be trained under seed {seed}")
 
-    def _read(
-        self, candidate: Candidate, training: Training, tick: Callable[[], None] | None = None
-    ) -> VaultScore | None:
+    def _read(self, candidate: Candidate, training: Training) -> VaultScore | None:
         self._observer.stage(candidate.number, "vault", "scoring documents that nobody has seen")
-        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault", tick=tick)
+        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault")
         if not grade.scores or grade.audit is None:
             problem = (suite_problems(grade, None) or ("nothing was measured",))[0]
             self._observer.note(f"the vault could not be read for candidate {candidate.number}: {problem}")

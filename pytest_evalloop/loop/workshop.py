@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -16,7 +17,9 @@ from pytest_evalloop.candidate.pace import tryout
 from pytest_evalloop.candidate.progress import Progress, said
 from pytest_evalloop.candidate.side_by_side import Pace, Side, measure
 from pytest_evalloop.candidate.training import RunningTraining, Trainer, cap, environment_fingerprint
+from pytest_evalloop.loop.crew import go_on
 from pytest_evalloop.loop.grading import Suite, grade
+from pytest_evalloop.loop.slots import Slot, Slots
 from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
 from pytest_evalloop.settings import Settings, parse_budget
 from pytest_evalloop.store.home import Home, disk
@@ -25,13 +28,24 @@ from pytest_evalloop.suite.assignment import Assignment
 
 _SLOWER = 4.0
 _GRACE_SECONDS = 60.0
+_PATIENCE = 0.2  # seconds between two looks at whether the loop goes on
 
 
 class Workshop:
-    """Edits, trains and grades candidates; every process it starts is gone when its method returns."""
+    """Edits, trains and grades candidates; every process it starts is gone when its method returns.
+
+    Several threads may use it: each training and grading waits for a slot.
+    """
 
     def __init__(
-        self, settings: Settings, run: str, home: Home, workspace: Workspace, trainer: Trainer, suite: Suite
+        self,
+        settings: Settings,
+        run: str,
+        home: Home,
+        workspace: Workspace,
+        trainer: Trainer,
+        suite: Suite,
+        slots: Slots,
     ) -> None:
         self._settings = settings
         self._run = run
@@ -39,6 +53,10 @@ class Workshop:
         self._workspace = workspace
         self._trainer = trainer
         self._suite = suite
+        self._slots = slots
+        self._waited: dict[int, float] = {}
+        self._noting = threading.Lock()
+        self._contents: dict[str, threading.Lock] = {}
         self._cap = cap(settings, None)
         self._grade_seconds = settings.grade_seconds
 
@@ -48,6 +66,22 @@ class Workshop:
         self._grade_seconds = min(
             self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS
         )
+
+    @property
+    def places(self) -> int:
+        """How many trainings and gradings are done at once."""
+        return self._slots.size
+
+    def waited(self, number: int) -> float:
+        """Return the seconds that the trainings and gradings of a candidate waited for a slot."""
+        return self._waited.get(number, 0.0)
+
+    @contextlib.contextmanager
+    def _slot(self, number: int) -> Iterator[Slot]:
+        with self._slots.take() as slot:
+            with self._noting:
+                self._waited[number] = self.waited(number) + slot.waited
+            yield slot
 
     def folder(self, number: int) -> Path:
         """Return the folder of a candidate's logs, created if need be."""
@@ -64,6 +98,13 @@ class Workshop:
     def commit(self, worktree: Path, message: str) -> str:
         """Commit what a mutator left in its worktree and return the commit."""
         return self._workspace.commit_all(worktree, message)
+
+    def merge(self, ours: Candidate, theirs: Candidate, parent: str, message: str) -> str | None:
+        """Return a commit on `parent` with the changes of two candidates, None where they are at odds."""
+        tree = self._workspace.merge(ours.commit, theirs.commit)
+        if tree is None or tree == self._workspace.tree(parent):
+            return None
+        return self._workspace.commit_tree(tree, parent, message)
 
     def forget(self, training: Training) -> None:
         """Remove what a training left that is on nobody's record."""
@@ -82,25 +123,30 @@ class Workshop:
         self,
         candidate: Candidate,
         seed: int,
-        tick: Callable[[Progress | None], None],
+        tick: Callable[[Progress | None], None] = lambda _: None,
         check: Callable[[RunningTraining], str] = lambda _: "",
     ) -> Training:
         """Train a candidate under a seed, unless this very content was trained before.
 
-        It is stopped once `check` gives a reason, a sentence; the progress file is kept.
+        `tick` is told the progress. It is stopped once `check` gives a reason, a sentence; the progress file is
+        kept.
         """
         budget = self._budget(candidate)
         key = self._key(candidate, seed, budget)
-        if (found := self._trainer.find(key)) is not None:
-            return found
         name = _worktree(candidate.number, f"seed-{seed}")
         log = self.folder(candidate.number) / f"train-seed-{seed}.log"
-        with (
-            self._workspace.worktree(name, candidate.commit) as tree,
-            self._trainer.start(tree, key, seed, log, self._cap, budget) as running,
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._content(key))
+            if (found := self._trainer.find(key)) is not None:
+                return found
+            slot = stack.enter_context(self._slot(candidate.number))
+            tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
+            running = stack.enter_context(
+                self._trainer.start(tree, key, seed, log, self._cap, budget, slot.variables)
+            )
 
             def watch(progress: Progress | None) -> None:
+                go_on()
                 tick(progress)
                 if reason := check(running):
                     running.stop(reason)
@@ -111,11 +157,24 @@ class Workshop:
                 kept.write_bytes(running.said())
             return training
 
+    @contextlib.contextmanager
+    def _content(self, key: str) -> Iterator[None]:
+        """Hold a training's content, so that of two that want it the second finds what the first one made."""
+        with self._noting:
+            lock = self._contents.setdefault(key, threading.Lock())
+        while not lock.acquire(timeout=_PATIENCE):
+            go_on()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def pace(self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float) -> Pace:
         """Train a candidate beside the incumbent, as much as took the incumbent's training some CPU seconds."""
         budget = tryout(self._budget(incumbent), training, seconds)
         folder = self.folder(candidate.number)
         with contextlib.ExitStack() as stack:
+            slot = stack.enter_context(self._slot(candidate.number))
             sides = []
             for who, name in ((candidate, "pace"), (incumbent, "pace-incumbent")):
                 tree = stack.enter_context(
@@ -123,7 +182,14 @@ class Workshop:
                 )
                 key = self._key(who, training.seed, budget)
                 sides.append(Side(tree, key, folder / f"train-{name}.log"))
-            found = measure(self._trainer, *sides, seed=training.seed, limit=self._cap, budget=budget)
+            one, other = sides
+            found = measure(
+                *(self._trainer, one, other),
+                seed=training.seed,
+                limit=self._cap,
+                budget=budget,
+                variables=slot.variables,
+            )
         for who, side in zip((candidate, incumbent), sides, strict=True):
             if budget != self._budget(who):  # else it is the whole training, which somebody will ask for
                 self._trainer.forget(side.key)
@@ -143,20 +209,22 @@ class Workshop:
     def _curve(self, number: int, seed: int) -> Path:
         return self.folder(number) / f"progress-seed-{seed}.jsonl"
 
-    def train_least(
-        self, candidate: Candidate, seed: int, tick: Callable[[], None], amount: float = 1.0
-    ) -> Training:
+    def train_least(self, candidate: Candidate, seed: int, amount: float = 1.0) -> Training:
         """Train a candidate for one step, or one of another unit, or for another small amount."""
         least = replace(candidate, budget=str(Budget(amount, self._settings.budget.unit)))
         key = self._key(least, seed, self._budget(least))
         if (found := self._trainer.find(key)) is not None:
             return found
         log = self.folder(candidate.number) / f"train-{amount:g}.log"
+        place = _worktree(candidate.number, f"least-{amount:g}")
         with (
-            self._workspace.worktree(_worktree(candidate.number, "least"), candidate.commit) as tree,
-            self._trainer.start(tree, key, seed, log, self._cap, self._budget(least)) as running,
+            self._slot(candidate.number) as slot,
+            self._workspace.worktree(place, candidate.commit) as tree,
+            self._trainer.start(
+                tree, key, seed, log, self._cap, self._budget(least), slot.variables
+            ) as running,
         ):
-            return running.wait(lambda _: tick())
+            return running.wait(lambda _: go_on())
 
     def grade(
         self,
@@ -169,7 +237,6 @@ class Workshop:
         stand_in: str = "",
         scores: Sequence[DocumentScore] = (),
         few: int = 0,
-        tick: Callable[[], None] | None = None,
     ) -> Grade:
         """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process.
 
@@ -186,7 +253,10 @@ class Workshop:
             logs.mkdir(exist_ok=True)
             known.write_bytes(msgspec.json.encode(scores))
         suite = replace(self._suite, workers=None) if stand_in else self._suite
-        with self._workspace.worktree(_worktree(candidate.number, name), candidate.commit) as tree:
+        with (
+            self._slot(candidate.number) as slot,
+            self._workspace.worktree(_worktree(candidate.number, name), candidate.commit) as tree,
+        ):
             assignment = Assignment(
                 root=str(self._settings.root),
                 tree=str(tree),
@@ -202,7 +272,7 @@ class Workshop:
                 scores=str(known) if scores else "",
                 few=few,
             )
-            return grade(suite, assignment, seconds=self._grade_seconds, tick=tick)
+            return grade(suite, assignment, seconds=self._grade_seconds, variables=slot.variables)
 
     def faults(self) -> tuple[str, ...]:
         """Return the names of the faults that the suite can plant."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_evalloop.loop.merging import MERGE
 from pytest_evalloop.loop.opening import Opened, open_loop
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.protocols import MutatorFactory
@@ -16,7 +17,7 @@ from pytest_evalloop.records import Candidate, Verdict
 from pytest_evalloop.report.summary import chances, costs, gain, nulls, table
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.shell.session import read_settings, say, usage_errors
-from pytest_evalloop.shell.terminal import LiveLine, PlainLines
+from pytest_evalloop.shell.terminal import InTurn, LiveLine, PlainLines
 
 
 class Controller:
@@ -128,19 +129,19 @@ class Controller:
         factories = dict(builtin())
         for given in self._config.hook.pytest_evalloop_mutators():
             for name, factory in given.items():
-                if name in factories:
+                if name in factories or name == MERGE:
                     raise pytest.UsageError(
-                        f"two plugins give a mutator named {name!r}. Rename yours in pytest_evalloop_mutators."
+                        f"a mutator named {name!r} is there already. Rename yours in pytest_evalloop_mutators."
                     )
                 factories[name] = factory
         return factories
 
-    def _observer(self, opened: Opened) -> PlainLines | LiveLine:
+    def _observer(self, opened: Opened) -> InTurn:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         file = getattr(getattr(terminal, "_tw", None), "_file", None)
         if file is not None and file.isatty():
-            return LiveLine(file, self._report, opened.incumbent_bpb, lambda: self._left(opened))
-        return PlainLines(self._say, self._report)
+            return InTurn(LiveLine(file, self._report, opened.incumbent_bpb, lambda: self._left(opened)))
+        return InTurn(PlainLines(self._say, self._report))
 
     def _left(self, opened: Opened) -> float | None:
         """Estimate the seconds until a limit on candidates or time is reached."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,44 @@ from typing import TYPE_CHECKING, Any
 from pytest_evalloop.report.summary import outcome_line
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from pytest_evalloop.candidate.progress import Progress
     from pytest_evalloop.records import Candidate
+
+
+class InTurn:
+    """Passes on to one observer what several threads have to say, one after the other."""
+
+    def __init__(self, observer: PlainLines | LiveLine) -> None:
+        self._observer = observer
+        self._turn = threading.Lock()
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """Have the observer show what it shows while the loop runs."""
+        with self._observer.live():
+            yield
+
+    def note(self, text: str) -> None:
+        """Pass a sentence on."""
+        with self._turn:
+            self._observer.note(text)
+
+    def stage(self, number: int, what: str, detail: str = "") -> None:
+        """Pass on which candidate does what."""
+        with self._turn:
+            self._observer.stage(number, what, detail)
+
+    def progress(self, number: int, progress: Progress | None) -> None:
+        """Pass on how far a training is."""
+        with self._turn:
+            self._observer.progress(number, progress)
+
+    def decided(self, candidate: Candidate) -> None:
+        """Pass a verdict on."""
+        with self._turn:
+            self._observer.decided(candidate)
 
 
 class PlainLines:
@@ -49,7 +86,7 @@ class PlainLines:
 
 
 class LiveLine:
-    """Keeps one live line under the verdicts: candidate, stage, training progress, incumbent, time left.
+    """Keeps a live line for each candidate at work: its stage, training progress, incumbent, time left.
 
     `left` returns the estimated seconds until the loop stops, None while nobody can tell.
     """
@@ -78,7 +115,8 @@ class LiveLine:
             console=Console(file=file, force_terminal=True, highlight=False),
             transient=True,
         )
-        self._task = self._bar.add_task("starting", total=None, train_bpb="", incumbent="", left="")
+        self._tasks: dict[int, TaskID] = {}
+        self._done: set[int] = set()
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
@@ -93,8 +131,10 @@ class LiveLine:
     def stage(self, number: int, what: str, detail: str = "") -> None:
         """Show which candidate does what."""
         left, incumbent = self._left(), self._incumbent()
+        if number not in self._tasks:
+            self._tasks[number] = self._bar.add_task("", total=None, train_bpb="", incumbent="", left="")
         self._bar.reset(
-            self._task,
+            self._tasks[number],
             total=1.0 if what == "training" else None,
             description=f"{_name(number)} {what} {detail}"[:60],
             train_bpb="",
@@ -102,14 +142,17 @@ class LiveLine:
             left="" if left is None else f"about {_duration(left)} left",
         )
 
-    def progress(self, number: int, progress: Progress | None) -> None:  # noqa: ARG002 - there is one line
+    def progress(self, number: int, progress: Progress | None) -> None:
         """Move the bar to what the training said of itself."""
-        if progress is not None:
+        if progress is not None and number in self._tasks:
             bpb = "" if progress.train_bpb is None else f"train {progress.train_bpb:.3f} bpb"
-            self._bar.update(self._task, completed=progress.fraction or 0.0, train_bpb=bpb)
+            self._bar.update(self._tasks[number], completed=progress.fraction or 0.0, train_bpb=bpb)
 
     def decided(self, candidate: Candidate) -> None:
-        """Print the verdict above the live line."""
+        """Print the verdict above the live lines, and take the candidate's own away."""
+        self._done.add(candidate.number)
+        for number in self._done & self._tasks.keys():  # incumbents that were measured again among them
+            self._bar.remove_task(self._tasks.pop(number))
         accepted = candidate.decision is not None and candidate.decision.verdict == "accepted"
         self._bar.console.print(outcome_line(candidate), style="green" if accepted else None, markup=False)
         self._decided(candidate)

@@ -117,7 +117,11 @@ ALTER TABLE candidates ADD COLUMN revoked TEXT NOT NULL DEFAULT '';
 ALTER TABLE candidates ADD COLUMN revoked_commit TEXT;
 """
 
-MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE)
+_PARALLEL = """
+ALTER TABLE candidates ADD COLUMN against INTEGER;
+"""
+
+MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE, _PARALLEL)
 """Step i brings a ledger from `user_version` i to i + 1; a step that was released is never edited."""
 
 

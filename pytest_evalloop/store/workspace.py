@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytest_evalloop.store.git import Git, GitError, Repository
 from pytest_evalloop.store.home import Home, StoreError, check_run_name, disk
+from pytest_evalloop.store.merge import merge
 from pytest_evalloop.store.scope import Change
 from pytest_evalloop.store.staging import stage
 from pytest_evalloop.store.worktrees import Worktrees
@@ -181,6 +182,11 @@ class Workspace:
                 self._plain, self.home.worktrees / name, folder, self._excludes, self.repository.null
             )
         return parent if tree == self.tree(parent) else self.commit_tree(tree, parent, message)
+
+    def merge(self, ours: str, theirs: str) -> str | None:
+        """Return the tree of two commits merged, None where they conflict; needs git 2.38."""
+        with self._scratch() as folder:
+            return merge(self._plain, ours, theirs, folder / "index")
 
     def commit_tree(self, tree: str, parent: str, message: str) -> str:
         """Return a new commit of a tree, dated now."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_evalloop.loop import canary
+from pytest_evalloop.loop.crew import go_on
 from pytest_evalloop.loop.findings import Canary
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.loop.workshop import Workshop
@@ -41,6 +42,8 @@ class Grader:
         self.grades = grades
         self.asked: list[tuple[str, str, int]] = []
 
+    places = 2
+
     def canary(self, *_: object) -> Path:
         return self.path
 
@@ -50,14 +53,14 @@ class Grader:
     def train_least(self, *_: object) -> Training:
         return self.least
 
-    def grade(self, _: Any, training: Any, *, stand_in: str, tick: Any, scores: Any = ()) -> Grade:
+    def grade(self, _: Any, training: Any, *, stand_in: str, scores: Any = ()) -> Grade:
         self.asked.append((stand_in, training.key, len(scores)))
         wanted = self.grades.get(stand_in, BASELINE)
         if isinstance(wanted, Exception):
             raise wanted
         if wanted.exit_status is None:  # goes on until it is told to stop
             while True:
-                tick()
+                go_on()
                 time.sleep(0.01)
         return wanted
 

@@ -135,6 +135,22 @@ def test_the_incumbent_is_what_was_accepted_last(ledger: Ledger) -> None:
         assert ledger.incumbent("r").number == incumbent
 
 
+def test_an_incumbent_can_be_revoked_and_nobody_else(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.add_candidate(candidate(number))
+        ledger.decide(replace(decided(candidate(number), Verdict.ACCEPTED), accepted_commit=f"{number}" * 40))
+    for wrong in (0, 1, 7):
+        with pytest.raises(StoreError, match=rf"Candidate {wrong} of run 'r' is no incumbent"):
+            ledger.revoke("r", wrong, "it fell back", "d" * 40)
+    ledger.revoke("r", 2, "it fell back", "d" * 40)
+    fallen = ledger.candidates("r")[2]
+    assert (fallen.revoked, fallen.revoked_commit, fallen.stands) == ("it fell back", "d" * 40, False)
+    assert fallen.decision == decided(candidate(2), Verdict.ACCEPTED).decision
+    assert ledger.incumbent("r").number == 1
+    with pytest.raises(StoreError, match="is no incumbent"):
+        ledger.revoke("r", 2, "again", "e" * 40)
+
+
 def test_trainings_and_grades_come_back(ledger: Ledger) -> None:
     ledger.add_candidate(candidate(0))
     again = replace(TRAINING, seed=1, status=Status.KILLED, detail="stop", reused=True)
@@ -245,7 +261,7 @@ def test_a_newer_schema_is_left_alone(ledger: Ledger, path: Path) -> None:
     ledger._connection.execute("PRAGMA user_version = 9")
     ledger.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema 9.*schema 3.*Upgrade"):
+    with pytest.raises(StoreError, match=r"schema 9.*schema 4.*Upgrade"):
         Ledger.open(path)
     assert path.read_bytes() == before
 
