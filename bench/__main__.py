@@ -17,7 +17,6 @@ import psutil
 
 from bench.figure import Figure
 
-SCRIPTS = ("plugin_cost", "train_throughput", "audit_cost", "main_job", "decisions", "racing")
 FOLDER = Path(__file__).parent
 TITLES = {
     "plugin_cost": "What the plugin costs",
@@ -26,7 +25,10 @@ TITLES = {
     "main_job": "The default loop",
     "decisions": "Decisions under noise, simulated with recorded noise",
     "racing": "What racing saves and loses, replayed over recorded curves",
+    "equal_compute": "Compute of granted budgets",
+    "coverage": "Coverage of corrected rates",
 }
+SCRIPTS = tuple(TITLES)
 
 
 def machine() -> str:

@@ -18,7 +18,20 @@ from pytest_evalloop.suite.imports import eval_files, mutable_imports
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pytest_evalloop"
 LINES = 350
-HEAVY = ("numpy", "torch", "scipy", "optuna", "msgspec", "rich", "libcst", "psutil")
+HEAVY = (
+    "numpy",
+    "torch",
+    "scipy",
+    "optuna",
+    "msgspec",
+    "rich",
+    "libcst",
+    "psutil",
+    "openai",
+    "pydantic",
+    "starlette",
+    "openpyxl",
+)
 
 # Floor by floor, from the ground up: a room may use what stands on a lower floor, and itself.
 FLOORS: tuple[frozenset[str], ...] = tuple(
