@@ -16,7 +16,7 @@ SEEDS = range(40)  # each is one sample; all failure modes look at the same ones
 SIZE = 500  # bytes of a sample, its prompt included
 PROMPT = b"### SCENE II. A street.\n\n"
 
-LABEL = re.compile(r"\*\*([^*\n]+)\*\*  ")
+LABEL = re.compile(r"\*\*([^*\s](?:[^*\n]*[^*\s])?)\*\*  ")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Scene:
         """Read at most `SIZE` bytes; what is no UTF-8 becomes the replacement character."""
         return cls(text[:SIZE].decode("utf-8", "replace"))
 
+    @classmethod
+    def below_a_heading(cls, output: str) -> Scene:
+        """Read what was written below some heading, as a trace holds it."""
+        return cls.read(f"### SCENE\n\n{output}".encode())
+
     @property
     def heading(self) -> str:
         """The first line."""
@@ -40,6 +45,11 @@ class Scene:
         """All paragraphs but the last, which was cut off and may not be held against its writer."""
         paragraphs = [part for part in re.split(r"\n\s*\n", self.text.strip("\n")) if part.strip()]
         return paragraphs[:-1] or paragraphs
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines but the one that was cut off."""
+        return self.text.split("\n")[:-1]
 
     @property
     def speeches(self) -> list[str]:

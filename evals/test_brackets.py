@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene
+from pytest_evalloop import check
 
 
 def unbalanced_brackets(scene: Scene) -> list[str]:
@@ -13,6 +14,12 @@ def unbalanced_brackets(scene: Scene) -> list[str]:
     return [
         text for text in scene.paragraphs if any(text.count(pair[0]) != text.count(pair[1]) for pair in pairs)
     ]
+
+
+@check("FM-03")
+def brackets_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return unbalanced_brackets(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode("FM-03", "leaves a bracket open", severity="minor", tolerate=0.4)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene
+from pytest_evalloop import check
 
 
 def no_dialogue(scene: Scene) -> list[str]:
@@ -14,6 +15,12 @@ def no_dialogue(scene: Scene) -> list[str]:
     if not scene.speakers:
         return ["nobody speaks"]
     return [f"{name} answers {name}" for name, answer in pairwise(scene.speakers) if name == answer]
+
+
+@check("FM-07")
+def dialogue_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return no_dialogue(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene
+from pytest_evalloop import check
 
 LONGEST = 80  # characters; the longest line of the validation plays has 78
 
@@ -12,6 +13,12 @@ LONGEST = 80  # characters; the longest line of the validation plays has 78
 def overlong_lines(scene: Scene) -> list[str]:
     """Return the lines of speech that are too long."""
     return [line for line in scene.spoken.split("\n") if len(line) > LONGEST]
+
+
+@check("FM-06")
+def lines_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return overlong_lines(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode("FM-06", "writes lines that never end", severity="major", tolerate=0.15)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from evals.script import LABEL, SEEDS, FalseAlarms, Sample, Scene
+from pytest_evalloop import check
 
 
 def lost_opening(scene: Scene) -> list[str]:
     """Return the first line below the heading if it is neither a stage direction nor a speaker's name."""
     first = next((line for line in scene.text.split("\n")[1:] if line.strip()), "")
     return [] if first.startswith("_") or LABEL.fullmatch(first) else [first]
+
+
+@check("FM-01")
+def opening_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return lost_opening(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode("FM-01", "opens a scene in the middle of something", severity="major", tolerate=0.4)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene, words
+from pytest_evalloop import check
 
 OFTEN = 3
 
@@ -16,6 +17,12 @@ def repetitions(scene: Scene) -> list[str]:
     said = words(scene.text)
     runs = Counter(zip(said, said[1:], said[2:], said[3:], strict=False))
     return [" ".join(run) for run, count in runs.items() if count >= OFTEN]
+
+
+@check("FM-09")
+def repetitions_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return repetitions(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode("FM-09", "repeats itself", severity="major", tolerate=0.15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evals.script import SEEDS, FalseAlarms, Sample, Scene
+from pytest_evalloop import check
 
 
 def open_directions(scene: Scene) -> list[str]:
@@ -14,6 +15,12 @@ def open_directions(scene: Scene) -> list[str]:
     never over an empty one.
     """
     return [paragraph for paragraph in scene.paragraphs if paragraph.count("_") % 2]
+
+
+@check("FM-02")
+def directions_of(output: str) -> list[str]:
+    """Look for it in the output of a trace."""
+    return open_directions(Scene.below_a_heading(output))
 
 
 @pytest.mark.failure_mode("FM-02", "leaves a stage direction open", severity="major", tolerate=0.65)

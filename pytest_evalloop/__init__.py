@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_evalloop.protocols import Fault, LanguageModel, Materials, Mutator, MutatorError, Responder
+    from pytest_evalloop.protocols import (
+        Fault,
+        LanguageModel,
+        Materials,
+        Mutator,
+        MutatorError,
+        Responder,
+        check,
+    )
     from pytest_evalloop.records import Brief, Document, Proposal, Trace
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "Proposal",
     "Responder",
     "Trace",
+    "check",
 ]
 
 

@@ -78,6 +78,13 @@ _OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
     ("vault_seeds", None, "string", "fresh seeds for the honest gain at the end of a run (default: 2)"),
     ("min_effect", None, "string", "smallest fall in bits per byte that counts (default: any)"),
     ("train_limit", None, "string", "wall-clock limit of the baseline's training (default: 2h)"),
+    (
+        "prd",
+        "PATH",
+        "string",
+        "write the requirements document to this .md or .html file, from the evals and their last results",
+    ),
+    ("labels", None, "string", "folder of labels and failure modes (default: evals/labels)"),
     ("grade_limit", None, "string", "wall-clock limit of one grading (default: 30m)"),
 )
 _SWITCHES = (
@@ -115,6 +122,13 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the loop's controller under `--evalloop`, and what eval authors use otherwise."""
     config.addinivalue_line("markers", _MARKER)
+    if config.getoption("evalloop_prd") and (
+        config.getoption("evalloop") or config.getoption("evalloop_canary")
+    ):
+        raise pytest.UsageError(
+            "--evalloop-prd writes what a session of evals finds out, and a loop leaves your files as they are. "
+            "Run it on its own: pytest evals --evalloop-prd docs/REQUIREMENTS.md"
+        )
     if config.getoption("evalloop_canary") and not hasattr(config, "workerinput"):
         from pytest_evalloop.shell.canary import CanarySession
 
@@ -125,10 +139,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(Controller.from_config(config, *_values(config)), "evalloop-controller")
         return
-    from pytest_evalloop.suite import fixtures, session
+    from pytest_evalloop.suite import fixtures, living, session
 
+    requirements = living.Living(config, lambda: _values(config))
+    suite = session.SuiteSession(config, lambda: _values(config), requirements)
     config.pluginmanager.register(fixtures, "evalloop-fixtures")
-    config.pluginmanager.register(session.SuiteSession(config, lambda: _values(config)), "evalloop-suite")
+    config.pluginmanager.register(suite, "evalloop-suite")
+    config.pluginmanager.register(requirements, "evalloop-requirements")
 
 
 def _values(config: pytest.Config) -> tuple[dict[str, object], dict[str, object]]:

@@ -1,9 +1,9 @@
-"""The interfaces that projects and extensions implement; nothing here runs."""
+"""The interfaces that projects and extensions implement; hardly anything here runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pytest_evalloop.records import Brief, Proposal, Trace
@@ -78,6 +78,31 @@ class Mutator(Protocol):
         Raises `MutatorError` when no change can be proposed.
         """
         ...
+
+
+CHECKS: Final = "evalloop_checks"
+"""The attribute in which a check says for which failure modes it decides."""
+
+Check = TypeVar("Check", bound=Callable[..., Sequence[object]])
+
+
+def check(mode: str) -> Callable[[Check], Check]:
+    """Say of a function that it decides whether a failure mode occurs in the output of a trace.
+
+    The function takes the output as text and returns a list of what is wrong with it, an empty one if nothing is.
+    Sessions of evals try it on the traces that people labelled, and report how far it agrees with them. It stays
+    the function that it was. Raises `TypeError` unless `mode` is the id of a failure mode.
+    """
+    given: object = mode  # without parentheses it is the function
+    if not isinstance(given, str) or not given:
+        raise TypeError(f'check takes the id of a failure mode, such as @check("FM-01"), and not {mode!r}')
+
+    def decorate(function: Check) -> Check:
+        known: tuple[str, ...] = getattr(function, CHECKS, ())
+        setattr(function, CHECKS, (*known, mode))
+        return function
+
+    return decorate
 
 
 class MutatorError(Exception):

@@ -24,11 +24,11 @@ class SettingsError(ValueError):
 class Settings:
     """Everything that a loop or a plain `pytest evals` needs to know about the project.
 
-    Paths in `evals`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
-    `root`; times are seconds, sizes bytes. `overdraft` is the share by which a training may use more
-    compute than the baseline before it is stopped. `aa` says that all candidates change nothing but a comment and
-    their seeds. `parallel` is how many trainings run at once, None for as many as the machine has accelerators or
-    cores. `audit` is how many positions of a score are audited;
+    Paths in `evals`, `labels`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
+    `root`, and so is `prd` unless it is absolute; times are seconds, sizes bytes. `overdraft` is the share by
+    which a training may use more compute than the baseline before it is stopped. `aa` says that all candidates
+    change nothing but a comment and their seeds. `parallel` is how many trainings run at once, None for as many
+    as the machine has accelerators or cores. `audit` is how many positions of a score are audited;
     `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """
 
@@ -75,6 +75,8 @@ class Settings:
     hidden_packages: tuple[str, ...] = ()
     disk_bytes: int = 10 * 10**9
     processes: int = 512
+    labels: str = "evals/labels"
+    prd: str | None = None
 
 
 def parse_budget(text: str) -> Budget:
@@ -216,7 +218,18 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         hidden_packages=tuple(words("hidden_packages")),
         disk_bytes=parse_bytes(text("disk"), "evalloop_disk") if text("disk") else 10 * 10**9,
         processes=number("processes", 1, "evalloop_processes") or 512,
+        labels=path("labels") or "evals/labels",
+        prd=_document(text("prd")),
     )
+
+
+def _document(path: str) -> str | None:
+    if path and not path.lower().endswith((".md", ".html")):
+        raise SettingsError(
+            f"--evalloop-prd is {path!r}, which names no document. Give a file that ends in .md or .html, such as "
+            "docs/REQUIREMENTS.md."
+        )
+    return path or None
 
 
 def _sandbox(name: str) -> str:

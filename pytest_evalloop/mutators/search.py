@@ -1,4 +1,4 @@
-"""The `search` mutator: moves a few parameters of the search space away from the incumbent's values."""
+"""The `search` mutator: moves a few parameters away from the incumbent's values, or draws from the whole space."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ FACTORS, SHARES = (1.3, 3.0), (0.08, 0.35)
 # Once both directions were tried, finer and wider moves are worth a candidate too.
 LATER_FACTORS, LATER_SHARES = (1.1, 5.0), (0.04, 0.6)
 DRAWS = 24
+# Every second candidate comes from the whole space: near the incumbent alone the search is slow where the best
+# values lie far away. On the recorded table the search so reaches 80 % of the way with two thirds of the compute
+# (121 -> 79 CPU-s); beginning with it later gains nothing.
+EVERY = 2
 
 Key: TypeAlias = frozenset[tuple[str, tuple[bool, Value]]]
 Evidence: TypeAlias = Sequence[tuple[Mapping[str, Value], float | None]]
@@ -36,7 +40,7 @@ class SearchMutator:
     writes_code = False
 
     def propose(self, brief: Brief) -> Proposal:
-        """Set one to three parameters to values that no candidate had together before.
+        """Set parameters to values that no candidate had together before: one to three, or as many as it takes.
 
         Raises `MutatorError` when the file declares no search space or every combination was tried.
         """
@@ -77,10 +81,14 @@ def _draw(brief: Brief, parameters: Mapping[str, Parameter]) -> dict[str, Value]
         seen.add(_key({**trial.values, **trial.old}))
     known = brief.incumbent_bpb + gained if math.isfinite(brief.incumbent_bpb) else None
     evidence = [*((trial.values, trial.bpb) for trial in trials), (values, known)]
+    if len(trials) % EVERY == EVERY - 1 and not _again(parameters, trials):
+        changes = _anywhere(parameters, evidence, numbers)
+        if changes and _key({**values, **changes}) not in seen:
+            return changes
     for draw in range(DRAWS):
         directions = _again(parameters, trials) if draw == 0 else {}
         names = list(directions) or _pick(parameters, trials, numbers)
-        changes: dict[str, Value] = {}
+        changes = {}
         for name in names:
             new = _move(parameters[name], trials, evidence, directions.get(name, 0), numbers)
             if identity(new) != identity(values[name]):
@@ -256,6 +264,35 @@ def _key(values: Mapping[str, Value]) -> Key:
 
 def _show(value: Value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _anywhere(
+    parameters: Mapping[str, Parameter], evidence: Evidence, numbers: random.Random
+) -> dict[str, Value]:
+    """Return what is to change for the values that TPE suggests from the whole space."""
+    windows = {name: _whole(parameter) for name, parameter in parameters.items()}
+    found: dict[str, Value] = {}
+    for name, parameter in parameters.items():
+        suggested = _ask(parameter, evidence, windows[name], numbers.getrandbits(32))
+        value = suggested if windows[name] is None else _value(parameter, _inside(parameter, suggested))
+        if identity(value) != identity(parameter.value):
+            found[name] = value
+    return found
+
+
+def _inside(parameter: Parameter, at: float) -> float:
+    return min(max(at, 0.0), len(parameter.options) - 1.0) if isinstance(parameter, Choice) else at
+
+
+def _whole(parameter: Parameter) -> tuple[float, float] | None:
+    """Return the coordinates between which a number lies, None for a choice without a direction."""
+    if not _movable(parameter):
+        return None
+    if isinstance(parameter, Choice):
+        # Half a rank beyond both ends, so that these are drawn as often as what lies between.
+        return -0.5, len(parameter.options) - 0.5
+    ends = parameter.low, parameter.high
+    return (math.log(ends[0]), math.log(ends[1])) if parameter.log else ends
 
 
 def _ask(parameter: Parameter, evidence: Evidence, window: tuple[float, float] | None, seed: int) -> Any:  # noqa: ANN401 - a float or an option

@@ -9,6 +9,8 @@ from pathlib import Path
 
 ASSIGNMENT = "EVALLOOP_ASSIGNMENT"
 OUTCOMES = "EVALLOOP_OUTCOMES"
+WORKING_TREE = "working tree"
+"""The id of the candidate in a session that somebody started by hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_evalloop.records import Document
     from pytest_evalloop.suite.examiner import Blind, Examiner, Subject
     from pytest_evalloop.suite.session import SuiteSession
+    from pytest_evalloop.suite.tracing import Recorder, RecordTrace, TraceBuilder
+    from pytest_evalloop.suite.verdicts import Court
 
 
 def _suite(config: pytest.Config) -> SuiteSession:
@@ -110,3 +112,46 @@ def generate(
     yield functools.partial(_evalloop_examiner.generate, candidate)
     with _suite(pytestconfig).findings():
         _suite(pytestconfig).sampled(_evalloop_examiner.audit_samples(candidate, _evalloop_blind))
+
+
+@pytest.fixture(scope="session")
+def _evalloop_recorder(evalloop_root: Path) -> Recorder:
+    from pytest_evalloop.suite.tracing import Recorder
+
+    return Recorder.open(evalloop_root)
+
+
+@pytest.fixture(scope="session")
+def judge(pytestconfig: pytest.Config, evalloop_root: Path) -> Court:
+    """`judge("FM-07", trace)`: the verdict of a judge, with `.passed` and `.critique`.
+
+    One that was not validated against labels, or was changed since, is an error and never a pass.
+    """
+    from pytest_evalloop.suite.verdicts import Court
+
+    return Court(evalloop_root, pytestconfig.rootpath / _suite(pytestconfig).settings().labels)
+
+
+@pytest.fixture
+def record_trace(request: pytest.FixtureRequest, _evalloop_recorder: Recorder) -> RecordTrace:
+    """`record_trace(trace)`, or `record_trace(input=…, output=…, steps=…, metadata=…)`: kept for review.
+
+    Returns the id of the trace. What was recorded already is not recorded again.
+    """
+    return _evalloop_recorder.of(request.node)
+
+
+@pytest.fixture
+def trace(record_trace: RecordTrace) -> Iterator[TraceBuilder]:
+    """A trace to put together: `trace.input`, `trace.step(name, **details)`, `trace.output`, `trace.metadata`.
+
+    It is recorded when the test ends, also when it failed.
+    """
+    from pytest_evalloop.suite.tracing import TraceBuilder
+
+    builder = TraceBuilder()
+    yield builder
+    if not builder.empty:
+        record_trace(
+            input=builder.input, output=builder.output, steps=builder.steps, metadata=builder.metadata
+        )

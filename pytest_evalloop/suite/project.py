@@ -20,7 +20,7 @@ from pytest_evalloop.settings import Settings, SettingsError, read, require
 from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.workspace import Workspace
-from pytest_evalloop.suite.assignment import Assignment, from_environment, log_file
+from pytest_evalloop.suite.assignment import WORKING_TREE, Assignment, from_environment, log_file
 from pytest_evalloop.suite.imports import eval_files, mutable_imports
 
 SEED = 0
@@ -128,7 +128,7 @@ def _working_tree(settings: Settings, say: Callable[[str], None]) -> Iterator[As
             tree=str(tree),
             artifacts=training.artifacts,
             logs=str(logs),
-            id="working tree",
+            id=WORKING_TREE,
             commit=commit,
         )
 

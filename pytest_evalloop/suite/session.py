@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_evalloop.records import Rate
     from pytest_evalloop.settings import Settings
     from pytest_evalloop.suite.examiner import Examiner, Measured, Subject
+    from pytest_evalloop.suite.living import Living
     from pytest_evalloop.suite.outcomes import Line
     from pytest_evalloop.suite.stand_in import Documents
 
@@ -34,8 +35,9 @@ class SuiteSession:
     them, and passes one line a test phase on when a loop is listening.
     """
 
-    def __init__(self, config: pytest.Config, values: Values) -> None:
+    def __init__(self, config: pytest.Config, values: Values, requirements: Living) -> None:
         self._config = config
+        self._requirements = requirements
         self._values = values
         self._main = not hasattr(config, "workerinput")
         self._note: dict[str, Any] = {}
@@ -189,6 +191,7 @@ class SuiteSession:
 
     def _judged(self, judgement: Judgement) -> None:
         self._rates.append(judgement.rate)
+        self._requirements.judged(judgement.rate)
         if self._writer is not None:
             from pytest_evalloop.suite.outcomes import Judged
 
@@ -235,6 +238,8 @@ class SuiteSession:
             word = "PASS" if judged.passed else "FAIL"
             colour = {"green" if judged.passed else "red": True}
             terminalreporter.write_line(f"{word} {sentence(judged)}", **colour)
+            for line in self._requirements.validation(judged.id):
+                terminalreporter.write_line(f"     {line}")
 
     # -- what fixtures ask for
 

@@ -93,7 +93,7 @@ def test_search_lands_inside_the_bounds_and_moves_nothing_else(
             assert set(values) == set(known)
             assert values == proposal.parameters["values"]
             assert changed == set(details(proposal)["changed"])
-            assert 1 <= len(changed) <= 3
+            assert 1 <= len(changed) <= (3 if number % 2 else len(known))  # every second one is from anywhere
             for name in changed:
                 assert known[name].contains(values[name])
             for before, after in zip(source.split(b"\n"), edited.split(b"\n"), strict=True):

@@ -371,3 +371,22 @@ def test_grading_alone_needs_nothing_mutable() -> None:
     settings = read({}, {**INI, "mutable": []}, ROOT)
     require(settings, loop=False)
     require(read({}, INI, ROOT), loop=True)
+
+
+# -- requirements
+
+
+def test_labels_lie_in_the_project_and_the_document_where_it_is_asked_for() -> None:
+    default = read({}, INI, ROOT)
+    assert (default.labels, default.prd) == ("evals/labels", None)
+    chosen = read({"prd": "/tmp/R.HTML"}, {**INI, "labels": "labels", "prd": "docs/R.md"}, ROOT)
+    assert (chosen.labels, chosen.prd) == ("labels", "/tmp/R.HTML")
+    assert "evalloop_labels names '../x'" in refusal(lambda: read({}, {**INI, "labels": "../x"}, ROOT))
+
+
+@pytest.mark.parametrize("path", ["evals", "docs/R.txt", "md"])
+def test_a_document_says_by_its_name_what_it_is(path: str) -> None:
+    message = refusal(lambda: read({"prd": path}, INI, ROOT))
+    assert message.startswith(
+        f"--evalloop-prd is {path!r}, which names no document. Give a file that ends in .md"
+    )

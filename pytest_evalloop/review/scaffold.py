@@ -1,0 +1,187 @@
+"""Begins an eval for a failure mode: definition and examples are there, the check is still to be written."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from pytest_evalloop.review.modes import Mode
+from pytest_evalloop.review.traces import ReviewError, StoredTrace
+from pytest_evalloop.store.home import disk
+
+_LONGEST: Final = 1500  # characters of one text of an example
+_WIDTH: Final = 100
+_SLUG: Final = 40
+_SEEDS: Final = 40
+_TAKEN: Final = {"annotations", "check", "generate", "output", "pytest", "seed", "text", "trace"}
+
+_TEMPLATE: Final = '''\
+"""{title}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_evalloop import check
+
+# Traces in which people saw it, by id: input and output.{shortened}
+EXAMPLES = {{
+{examples}}}
+SEEDS = range({seeds})  # each is one sample for every input; few cases never show a low rate
+
+
+@check({id})
+def {slug}(text: str) -> list[str]:
+    """Return what is wrong in an output, each fault quoted; an empty list when all is well.
+
+{definition}
+    """
+    raise NotImplementedError(
+        {todo}
+    )
+
+
+@pytest.mark.parametrize("trace", EXAMPLES)
+def test_the_check_sees_{slug}(trace: str) -> None:
+    """The check finds fault with every example."""
+    assert {slug}(EXAMPLES[trace][1])
+
+
+@pytest.mark.failure_mode(
+    {id},
+    {name},
+    severity={severity},
+    traces=[{traces}],
+    tolerate=0.1,  # the share of cases that may fail, by the upper 95 % bound
+)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("trace", EXAMPLES)
+def test_{slug}(generate: Callable[..., bytes], trace: str, seed: int) -> None:
+    """TODO: say in one sentence what has to be true of every output instead."""
+    output = generate(EXAMPLES[trace][0].encode(), seed=seed)
+    assert not {slug}(output.decode("utf-8", "replace"))
+'''
+
+
+def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path) -> Path:
+    """Write the beginning of an eval for a failure mode to `test_<its title>.py` in a folder, and return the file.
+
+    It holds the definition and, as cases, the example traces; its check raises `NotImplementedError` until
+    somebody writes it, so that the eval fails until then. Raises ReviewError, with nothing changed, if the file is
+    there already or no example is among `traces`.
+    """
+    shown = [traces[identity] for identity in mode.examples if identity in traces]
+    if not shown:
+        cited = ", ".join(mode.examples)
+        why = f"its examples ({cited}) are not among the traces" if cited else "it has no examples"
+        raise ReviewError(
+            f"{mode.id} cannot become an eval: {why}. Add the id of a trace in which it occurs to its examples."
+        )
+    path = folder / f"test_{slug(mode)}.py"
+    with disk(f"the file {path}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_text(_source(mode, shown, path.name), encoding="utf-8")
+            path.hardlink_to(temporary)  # which, unlike a renaming, replaces nothing
+        except FileExistsError:
+            raise ReviewError(
+                f"{path} is there already, and nothing was written. Edit it, or move it away and run the same command "
+                "again."
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def slug(mode: Mode) -> str:
+    """Return the name of a failure mode as Python writes names: of its title, or of its id if need be."""
+    for words in (mode.title, mode.id):
+        name = re.sub(r"[^a-z0-9]+", "_", words.casefold()).strip("_")
+        if len(name) > _SLUG:
+            name = name[: _SLUG + 1].rpartition("_")[0] or name[:_SLUG]
+        if name.startswith("test"):  # pytest would take the check for a test
+            name = f"mode_{name}"
+        if name and not name[0].isdigit():
+            taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _TAKEN
+            return f"{name}_" if taken else name
+    return "mode_" + re.sub(r"[^a-z0-9]+", "_", mode.id.casefold()).strip("_")
+
+
+def _source(mode: Mode, shown: list[StoredTrace], file: str) -> str:
+    name = slug(mode)
+    long = any(len(text) > _LONGEST for each in shown for text in (each.trace.input, each.trace.output))
+    todo = (
+        f"{mode.id} has no check yet: let {name}() in {file} return each place of a text in which it occurs, "
+        "an empty list where it does not."
+    )
+    return _TEMPLATE.format(
+        title=_docstring(f"{mode.id}: {mode.title}".rstrip(".")),
+        shortened=" Long texts are shortened in the middle, where they say so." if long else "",
+        examples="".join(_example(each) for each in shown),
+        seeds=_SEEDS,
+        id=quoted(mode.id),
+        name=quoted(mode.title),
+        severity=quoted(mode.severity),
+        traces=", ".join(quoted(each.id) for each in shown),
+        slug=name,
+        definition=textwrap.indent(_wrapped(mode.definition or mode.title), "    "),
+        todo="\n        ".join(_pieces(todo)),
+    )
+
+
+def _docstring(text: str) -> str:
+    """Return text as one line that can stand in a docstring."""
+    return quoted(" ".join(text.split()))[1:-1]
+
+
+def _wrapped(text: str) -> str:
+    # A quotation must not break in two, so words are wrapped before they are escaped.
+    return "\n".join(map(_docstring, textwrap.wrap(text, _WIDTH - 4, break_long_words=False)))
+
+
+def _example(stored: StoredTrace) -> str:
+    texts = (shortened(stored.trace.input), shortened(stored.trace.output))
+    parts = "".join(f"        {_literal(text)},\n" for text in texts)
+    return f"    {quoted(stored.id)}: (\n{parts}    ),\n"
+
+
+def shortened(text: str) -> str:
+    """Return a text that can be read in one sitting: a long one loses its middle, and says so."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters were left out here ...]\n{text[-half:]}"
+
+
+def _literal(text: str) -> str:
+    pieces = list(_pieces(text))
+    if len(pieces) <= 1:
+        return "".join(pieces) or '""'
+    inner = "".join(f"            {piece}\n" for piece in pieces)
+    return f"(\n{inner}        )"
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yield string literals that joined are the text, each on a line of its own: one a line, more for long ones."""
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        yield from (quoted(line[start : start + _WIDTH]) for start in range(0, len(line), _WIDTH))
+
+
+def quoted(text: str) -> str:
+    """Return a string literal in double quotes, with all that cannot be seen as escapes."""
+    return "".join(['"', *map(_character, text), '"'])
+
+
+def _character(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -1,0 +1,150 @@
+"""The command line: traces in, spreadsheets out and back, and judges that have to be validated before they speak."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from pytest_evalloop import cli
+from pytest_evalloop.records import Trace
+from pytest_evalloop.review.judges import JudgeError
+from pytest_evalloop.review.labels import Labels
+from pytest_evalloop.review.modes import Mode, write_modes
+from pytest_evalloop.review.traces import Library
+from pytest_evalloop.suite.verdicts import Court
+from tests.judging import MODE, MODEL, Model, labelled, write_judge
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HTTPServer]:
+    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as running:
+        yield running
+
+
+@pytest.fixture
+def model(server: HTTPServer) -> Iterator[Model]:
+    yield Model(server)
+    server.clear()
+    server.check()
+
+
+@pytest.fixture
+def judged(tmp_path: Path, model: Model) -> Path:
+    """A project with a hundred labelled traces, twenty that nobody labelled, and a judge."""
+    folder = tmp_path / "evals/labels"
+    traces, labels = labelled(60, 60)
+    with Labels.open(folder, write=True) as written:
+        for number, (name, stored) in enumerate(traces.items()):
+            if number % 6:
+                written.change(stored, "someone", float(number), modes=labels[name].modes)
+    lines = [{"input": f"new {number}", "output": "BAD" if number % 2 else "fine"} for number in range(20)]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert cli.main(["review", "--root", str(tmp_path), "--import", str(tmp_path / "new.jsonl")]) == 0
+    write_judge(
+        folder,
+        f'prompt = "The output says BAD."\nmodel = "{MODEL}"\nbase_url = "{model.base_url}"\nretries = 0\n',
+    )
+    return tmp_path
+
+
+def run(root: Path, *words: str) -> int:
+    return cli.main([words[0], "--root", str(root), *words[1:]])
+
+
+def test_the_command_is_installed_and_helps() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_evalloop.cli", "review", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for flag in ("--import", "--export", "--apply", "--scaffold", "--sample", "--port"):
+        assert flag in done.stdout
+
+
+def test_traces_come_in_and_bad_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.csv").write_text("trace_id,input,output\na,hello,hi\na,hello,other\n")
+    assert run(tmp_path, "review", "--import", str(tmp_path / "log.csv")) == 1
+    said = capsys.readouterr().out
+    assert "1 new traces" in said
+    assert "row 3" in said
+    assert run(tmp_path, "review", "--import", str(tmp_path / "absent.csv")) == 2
+    assert "absent.csv" in capsys.readouterr().err
+
+
+def test_a_spreadsheet_goes_out_and_what_was_edited_comes_back(
+    judged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = judged / "labels.csv"
+    write_modes(judged / "evals/labels", [Mode(MODE, "says BAD")])
+    assert run(judged, "review", "--export", str(sheet)) == 0
+    with sheet.open(newline="", encoding="utf-8-sig") as file:
+        head, first, *rest = list(csv.reader(file))
+    first[head.index("note")] = "read again"
+    with sheet.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, first, *rest])
+    assert run(judged, "review", "--apply", str(sheet), "--dry-run") == 0
+    assert "1 cells changed" in capsys.readouterr().out
+    with Labels.open(judged / "evals/labels") as labels:
+        assert labels.get(first[0]).note == ""
+    assert run(judged, "review", "--apply", str(sheet), "--by", "reader") == 0
+    with Labels.open(judged / "evals/labels") as labels:
+        assert (labels.get(first[0]).note, labels.get(first[0]).by) == ("read again", "reader")
+
+
+def test_a_scaffold_needs_a_mode_that_was_named(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(judged, "review", "--scaffold", "FM-99") == 2
+    assert "no failure mode FM-99" in capsys.readouterr().err
+    library = Library.load(judged / ".evalloop/traces", judged / "evals/labels")
+    write_modes(judged / "evals/labels", [Mode(MODE, "says BAD", examples=(next(iter(library.traces)),))])
+    assert run(judged, "review", "--scaffold", MODE) == 0
+    assert "Fill in its check" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["many", "random", "random:x", "stratified:5", "best:5"])
+def test_a_sample_that_cannot_be_drawn(judged: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(judged, "review", "--sample", words, "--no-browser") == 2
+    assert "Write how and how many" in capsys.readouterr().err
+
+
+def test_a_judge_gates_only_once_it_was_validated(
+    judged: Path, model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    court = Court(judged, judged / "evals/labels")
+    with pytest.raises(JudgeError, match="never validated against labels"):
+        court(MODE, Trace("question", "BAD"))
+    assert run(judged, "judge") == 0
+    assert "never validated" in capsys.readouterr().out
+    assert run(judged, "judge", MODE) == 0
+    assert f"{MODE}, dev split: TPR 1.00" in capsys.readouterr().out
+    assert run(judged, "judge", MODE, "--estimate") == 2
+    assert run(judged, "judge", MODE, "--test") == 0
+    assert "It may gate." in capsys.readouterr().out
+    assert not court(MODE, Trace("question", "BAD")).passed
+    assert court(MODE, Trace("question", "good")).passed
+    asked = len(model.asked)
+    assert court(MODE, Trace("question", "good")).passed
+    assert len(model.asked) == asked
+    assert court(MODE, Trace("question", "good"), repeat=1).passed
+    assert len(model.asked) == asked + 1
+    assert run(judged, "judge", MODE, "--estimate") == 0
+    assert "Corrected for its errors on the test split: 0.500" in capsys.readouterr().out
+    assert run(judged, "judge", MODE, "--test") == 0
+    assert "This is look 2" in capsys.readouterr().out
+
+
+def test_a_changed_judge_is_an_error(judged: Path) -> None:
+    assert run(judged, "judge", MODE, "--test") == 0
+    path = judged / f"evals/labels/judges/{MODE}.toml"
+    path.write_text(path.read_text().replace("says BAD", "says BAD or worse"))
+    with pytest.raises(JudgeError, match=r"changed since it was validated \(prompt\)"):
+        Court(judged, judged / "evals/labels")(MODE, Trace("question", "good"))
+    with pytest.raises(JudgeError, match="There is no judge of FM-01"):
+        Court(judged, judged / "evals/labels")("FM-01", Trace("question", "good"))
