@@ -33,14 +33,21 @@ def human_documents(val_documents: list[Document]) -> list[Document]:
 
 
 @pytest.fixture(scope="session")
-def scene(generate: Callable[..., bytes]) -> Sample:
-    """A scene from the candidate by its seed, written when it is first asked for."""
+def written(generate: Callable[..., bytes]) -> Callable[[int], bytes]:
+    """What the candidate writes below the heading, by its seed, when it is first asked for."""
+    return functools.cache(lambda seed: generate(PROMPT, max_bytes=SIZE - len(PROMPT), seed=seed))
 
-    @functools.cache
-    def write(seed: int) -> Scene:
-        return Scene.read(PROMPT + generate(PROMPT, max_bytes=SIZE - len(PROMPT), seed=seed))
 
-    return write
+@pytest.fixture
+def scene(written: Callable[[int], bytes], record_trace: Callable[..., str]) -> Sample:
+    """A scene from the candidate by its seed; it is kept for people to read."""
+
+    def read(seed: int) -> Scene:
+        output = written(seed)
+        record_trace(input=PROMPT, output=output, metadata={"seed": seed})
+        return Scene.read(PROMPT + output)
+
+    return read
 
 
 @pytest.fixture(scope="session")
