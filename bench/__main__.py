@@ -27,6 +27,7 @@ TITLES = {
     "racing": "What racing saves and loses, replayed over recorded curves",
     "equal_compute": "Compute of granted budgets",
     "coverage": "Coverage of corrected rates",
+    "review": "The review page, in a real browser with 10,000 traces",
 }
 SCRIPTS = tuple(TITLES)
 
