@@ -302,20 +302,14 @@ def ours(table: Table) -> tuple[Search, ...]:
 
     The noise that is known beforehand is the spread of the default over all its seeds in the table.
     """
-    loop, known = Loop("ours", tpe), seed_noise([[run.val_bpb for run in _runs(table, {})]])
+    loop, known = Loop("ours", mutator), seed_noise([[run.val_bpb for run in _runs(table, {})]])
     eager = replace(loop, bound=0.2, noise=known, references=1, patience=3)
     return (
         loop,
-        replace(loop, name="ours, proposals of the search mutator", propose=mutator),
-        replace(loop, name="ours, no racing", bound=0.0),
-        replace(loop, name="ours, stopped below a chance of 20 %", bound=0.2),
+        replace(loop, name="ours, proposals of TPE alone", propose=tpe),
         replace(loop, name="ours, noise known beforehand", noise=known),
-        replace(loop, name="ours, no further references of an incumbent", references=1),
-        replace(loop, name="ours, further seeds after 3 candidates", patience=3),
-        replace(eager, name="ours, the last four together"),
-        replace(eager, name="ours, the last four at a level of 5 %", rule=Rule(level=0.05, most_seeds=SEEDS)),
+        replace(eager, name="ours, noise known, stopped below 20 %, one reference, seeds after 3 candidates"),
         replace(loop, name="ours, accepting what is lower on one seed", rule=None),
-        replace(eager, name="ours, lower on one seed, stopped below 20 %", rule=None),
     )
 
 

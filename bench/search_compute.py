@@ -22,7 +22,7 @@ from bench.peers import peers
 from bench.replay import Handover, Replay, Search, reached, shared_seeds, target, true_quality
 from bench.table import Table, load
 
-REPEATS = 20
+REPEATS = 10
 EVALUATIONS = 60  # of the default, whole and under one seed: how long a search is followed
 SHARES = (0.8, 0.5, 0.95)  # of the way to the best; the first one is held against the bound
 DRAWS = 2000  # of the bootstrap
