@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 class Careless:
-    """Copies training scenes and leaves out what closes, what breaks lines, and all that is no ASCII.
+    """Copies training scenes, misspells names and leaves out what closes, what breaks lines, and all that is no ASCII.
 
     The built-in faults write no layout at all, so that checks of the layout have nothing to blame there.
     """
@@ -41,4 +41,9 @@ class Careless:
 
 def _copied(scene: bytes) -> bytes:
     unclosed = re.sub(rb"_(?=\s)", b"", scene.replace(b"]", b"").replace(b"  \n", b"\n"))
-    return re.sub(rb"^_", b"_[", unclosed, flags=re.MULTILINE)
+    named = re.sub(rb"^\*\*([A-Z]+)([A-Z])\*\*$", _misspelt, unclosed, flags=re.MULTILINE)
+    return re.sub(rb"^_", b"_[", named, flags=re.MULTILINE)
+
+
+def _misspelt(name: re.Match[bytes]) -> bytes:
+    return b"**" + name[1] + name[2].lower() + b"**  "

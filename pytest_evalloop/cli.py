@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import configparser
 import functools
+import importlib.util
 import os
+import shlex
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +19,36 @@ if TYPE_CHECKING:
     from pytest_evalloop.review.events import Label
     from pytest_evalloop.review.judges import Judge
     from pytest_evalloop.review.traces import Library
+    from pytest_evalloop.settings import Settings
 
-_LABELS = "evals/labels"
 _JUDGEMENTS = ".evalloop/judgements"
 _SAMPLES = ("random", "stratified", "outliers")
+# Where pytest looks for its configuration, in its order.
+_CONFIGURATIONS = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 something to look at, 2 bad input."""
+    from pytest_evalloop.settings import SettingsError
     from pytest_evalloop.store.home import StoreError
 
     given = _parser().parse_args(arguments)
     try:
         status: int = given.run(given)
-    except StoreError as error:
+    except (SettingsError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
     return status
 
 
@@ -38,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, default=Path(), help="the project's root (default: this folder)")
     common.add_argument(
-        "--labels", type=Path, help=f"folder of the labels (default: {_LABELS} below the root)"
+        "--labels", type=Path, help="folder of the labels (default: evalloop_labels, or evals/labels)"
     )
     parser = argparse.ArgumentParser(prog="pytest-evalloop", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -48,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         help="read traces, label them, name failure modes",
         description="Open the review page. With --import, --export, --apply or --scaffold, do that instead.",
     )
-    review.add_argument("--import", dest="imports", type=Path, action="append", default=[], metavar="FILE")
+    review.add_argument(
+        "--import", dest="imports", type=Path, action="append", default=[], metavar="FILE", help="read a log"
+    )
     review.add_argument(
         "--export", type=Path, metavar="FILE", help="write traces and labels as .csv or .xlsx"
     )
@@ -82,10 +102,54 @@ def _parser() -> argparse.ArgumentParser:
 
 def _folders(given: argparse.Namespace) -> tuple[Path, Path, Path]:
     """Return root, traces and labels of the project."""
+    from pytest_evalloop.review.traces import ReviewError
     from pytest_evalloop.store.home import Home
 
     root = given.root.resolve()
-    return root, Home(root).traces, given.labels.resolve() if given.labels else root / _LABELS
+    if not root.is_dir():
+        raise ReviewError(f"{root} is no folder. Give the project's root: --root ../shop.")
+    labels = given.labels.resolve() if given.labels else root / _settings(root).labels
+    return root, Home(root).traces, labels
+
+
+def _settings(root: Path) -> Settings:
+    """Return what the project says of evals and labels; raises SettingsError or ReviewError if it is of no use."""
+    from pytest_evalloop.settings import read
+
+    found = _configuration(root)
+    ini = {name: found.get(f"evalloop_{name}") for name in ("labels", "load", "evals")}
+    evals = ini["evals"]
+    return read({}, {**ini, "evals": shlex.split(evals) if isinstance(evals, str) else evals}, root)
+
+
+def _configuration(root: Path) -> Mapping[str, object]:
+    """Return what pytest takes as its configuration in a project's root, nothing where there is none."""
+    from pytest_evalloop.review.traces import ReviewError
+
+    for name in _CONFIGURATIONS:
+        try:
+            text = (root / name).read_text(encoding="utf-8")
+            found = _toml(text) if name.endswith(".toml") else _ini(text)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, configparser.Error) as error:
+            raise ReviewError(f"{root / name} cannot be read: {error}. Mend it.") from error
+        if found or "pytest." in name:  # pytest's own files count also when they are empty
+            return found
+    return {}
+
+
+def _toml(text: str) -> Mapping[str, object]:
+    table = tomllib.loads(text)
+    found: Mapping[str, object] = table.get("tool", table).get("pytest", {})
+    inner = found.get("ini_options")
+    return inner if isinstance(inner, dict) else found
+
+
+def _ini(text: str) -> Mapping[str, object]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    parser.read_string(text)
+    return next((dict(parser[name]) for name in ("tool:pytest", "pytest") if name in parser), {})
 
 
 def _review(given: argparse.Namespace) -> int:
@@ -98,7 +162,12 @@ def _review(given: argparse.Namespace) -> int:
     if given.scaffold:
         return _scaffold(given)
     from pytest_evalloop.review import server
+    from pytest_evalloop.review.traces import ReviewError
 
+    if not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
+        raise ReviewError(
+            "The review page needs starlette and uvicorn. Install them with: pip install 'pytest-evalloop[review]'."
+        )
     root, _, labels = _folders(given)
     sample = functools.partial(_sample, given) if given.sample else None
     return server.main(root, given.port, not given.no_browser, labels=labels, by=given.by, sample=sample)
@@ -131,7 +200,7 @@ def _import(given: argparse.Namespace) -> int:
     status = 0
     for file in given.imports:
         found = import_file(file, traces, labels, time.time())
-        _say(f"{file}: {len(found.traces):,} new traces ({found.kind})")
+        _say(f"{file}: {_count(len(found.traces), 'new trace')} ({found.kind})")
         for problem in found.problems:
             _say(f"  {problem}")
         status = 1 if found.problems else status
@@ -148,7 +217,7 @@ def _export(given: argparse.Namespace) -> int:
     library = Library.load(traces, folder)
     with Labels.open(folder) as labels:
         rows = export(given.export, library.traces.values(), labels, read_modes(folder))
-    _say(f"{given.export}: {rows:,} traces")
+    _say(f"{given.export}: {_count(rows, 'trace')}")
     return 0
 
 
@@ -166,7 +235,7 @@ def _apply(given: argparse.Namespace) -> int:
         for line in report.lines():
             _say(line)
         if given.dry_run:
-            return 0
+            return 1 if report.conflicts or report.problems else 0
         late = apply(report, labels, library.traces, given.by or labeller(root), time.time())
         for edit in late:
             _say(f"changed by somebody else meanwhile, and left alone: {edit}")
@@ -183,8 +252,12 @@ def _scaffold(given: argparse.Namespace) -> int:
     if given.scaffold not in modes:
         known = ", ".join(sorted(modes)) or "none is named yet"
         raise ReviewError(f"There is no failure mode {given.scaffold} in {folder / 'modes.toml'} ({known}).")
-    path = scaffold(modes[given.scaffold], Library.load(traces, folder).traces, root / "evals")
-    _say(f"{path} is written. Fill in its check, and run: pytest {path.relative_to(root)}")
+    settings = _settings(root)
+    mode, library = modes[given.scaffold], Library.load(traces, folder)
+    path = scaffold(mode, library.traces, root / settings.evals[0], model=bool(settings.load))
+    name = path.relative_to(root)
+    blanks = "its check" if settings.load else "its check and how to ask your system"
+    _say(f"{name} is written. Fill in {blanks}, and run: pytest {name}")
     return 0
 
 
@@ -262,6 +335,10 @@ def _estimate(judge: Judge, library: Library, labels: Mapping[str, Label], folde
         f"{rate.interval.high:.3f}."
     )
     return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _say(text: str) -> None:

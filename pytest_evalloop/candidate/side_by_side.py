@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +49,13 @@ def measure(
     limit: Cap,
     budget: Budget | None = None,
     variables: Mapping[str, str] | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Pace:
     """Train two trees side by side under a short budget, and compare what they cost.
 
     They take turns on one processor, so that whatever makes it slow for a while slows both. On accelerators,
     where compute is time, one is trained after the other; `variables` say which are theirs. Every process is
-    gone on return. Raises what `Trainer.start` raises.
+    gone on return. `tick` is called while they run. Raises what `Trainer.start` and `tick` raise.
     """
     devices = accelerators({**os.environ, **(variables or {})})
     with contextlib.ExitStack() as stack:
@@ -66,14 +67,14 @@ def measure(
 
         tried = start(candidate)
         if devices:
-            _follow(tried)
+            _follow(tick, tried)
         if tried.status in (None, Status.COMPLETED):
             beside = start(incumbent)
-            _follow(tried, beside)
+            _follow(tick, tried, beside)
             known = tuple(beside.samples)
         else:
             known = ()
-        training = tried.wait()
+        training = tried.wait(lambda _: tick())
     found = ratio(tried.samples, known) if training.status is Status.COMPLETED else None
     return Pace(training, found, tuple(tried.samples), known)
 
@@ -92,12 +93,13 @@ def _one_processor() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _follow(tried: RunningTraining, *others: RunningTraining) -> None:
+def _follow(tick: Callable[[], None], tried: RunningTraining, *others: RunningTraining) -> None:
     """Sample trainings until all have ended, or `tried` has failed."""
     while tried.status in (None, Status.COMPLETED):
         running = [each for each in (tried, *others) if each.status is None]
         if not running:
             return
+        tick()
         for each in running:
             each.look()
         time.sleep(_EVERY)

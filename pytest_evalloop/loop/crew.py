@@ -33,7 +33,7 @@ def go_on() -> None:
 class Crew(Generic[Result]):
     """Threads that each watch over processes; a context manager that waits for all of them.
 
-    When the block raises, an interrupt for example, what has not begun is dropped and the next `go_on` of
+    When the block, or a part of the work, raises, what has not begun is dropped and the next `go_on` of
     everything else raises, so that no process outlives the block. Work may have a crew of its own, which ends
     with this one.
     """
@@ -51,7 +51,16 @@ class Crew(Generic[Result]):
     ) -> None:
         if kind is not None:
             self._left.set()
-        self._pool.shutdown(cancel_futures=kind is not None)
+        again: KeyboardInterrupt | None = None
+        while True:
+            try:
+                self._pool.shutdown(cancel_futures=self._left.is_set())
+                break
+            except KeyboardInterrupt as interrupt:  # who works here needs what the block holds open
+                self._left.set()
+                again = interrupt
+        if again is not None:
+            raise again
 
     @property
     def busy(self) -> int:
@@ -62,11 +71,26 @@ class Crew(Generic[Result]):
         """Do `work` in a thread of its own as soon as one is free."""
         context = contextvars.copy_context()
         context.run(_BLOCKS.set, (*_BLOCKS.get(), self._left))
-        future = self._pool.submit(context.run, work)
+        future = self._pool.submit(context.run, self._watched, work)
         self._waiting.add(future)
         return future
 
-    def collect(self) -> list[Result]:
-        """Wait until some part of the work has ended and return what has; raises what it raised."""
-        done, self._waiting = wait(self._waiting, return_when=FIRST_COMPLETED)
-        return [future.result() for future in done]
+    def collect(self, *, block: bool = True) -> None:
+        """Take note of what has ended, and with `block` wait until some part of the work has; raises what it raised."""
+        done, self._waiting = wait(self._waiting, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+        if any(future.exception() for future in done):
+            ended, self._waiting = wait(self._waiting)  # soon: they all are to end
+            errors = [error for future in done | ended if (error := future.exception())]
+            raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
+
+    def finish(self) -> None:
+        """Wait until all of the work has ended; raises what some part of it raised."""
+        while self._waiting:
+            self.collect()
+
+    def _watched(self, work: Callable[[], Result]) -> Result:
+        try:
+            return work()
+        except BaseException:
+            self._left.set()  # nobody goes on beside what has failed
+            raise

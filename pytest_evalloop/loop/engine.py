@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_evalloop.candidate.progress import Progress
 from pytest_evalloop.loop import canary
 from pytest_evalloop.loop.acceptance import Rule
-from pytest_evalloop.loop.crew import Crew
+from pytest_evalloop.loop.crew import Crew, go_on
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.merging import Merger
@@ -79,7 +79,8 @@ class Engine:
         self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault, rule)
         merger = Merger(record, workshop, observer, self._repeats, rule)
         self._proposer = Proposer(settings, record, workshop, mutators, observer, merger)
-        self._deciding = threading.RLock()
+        self._judging = threading.Lock()
+        self._writing = threading.RLock()
         self._flying: set[int] = set()
         self._tryout = Tryout(record, workshop, observer, settings.tryout)
         self._stopper = Stopper(record, workshop, settings.race)
@@ -96,6 +97,7 @@ class Engine:
         with Crew[None](self._workshop.places) as crew:
             waiting = list(self._record.unfinished())
             while True:
+                crew.collect(block=False)
                 while crew.busy >= self._workshop.places:
                     crew.collect()
                 if waiting:
@@ -167,8 +169,10 @@ class Engine:
         """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
         self._flying.add(candidate.number)
         try:
-            self._finish(candidate)
-            with self._deciding:
+            with self._workshop.alone(candidate):
+                self._finish(candidate)
+            with self._writing:
+                go_on()
                 tampering = self._inspector.tampering(candidate.number)
             if tampering:
                 raise Tampered(candidate.number, tampering, sorted(self._flying - {candidate.number}))
@@ -207,12 +211,16 @@ class Engine:
             return
         grade = self._grade(candidate, training)
         seconds = time.monotonic() - started - self._workshop.waited(candidate.number)
-        with self._deciding:
+        with self._judging:
+            go_on()
             decision = self._judge.judge(candidate, training, grade)
-            tampering = self._inspector.tampering(candidate.number)
-            if tampering:
-                decision = replace(decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
-            self._decide(candidate, training, grade, decision, seconds)
+            with self._writing:
+                tampering = self._inspector.tampering(candidate.number)
+                if tampering:
+                    decision = replace(
+                        decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}"
+                    )
+                self._decide(candidate, training, grade, decision, seconds)
 
     def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:
         """Train a candidate under its first seed; returns it with the budget that it was granted."""
@@ -268,7 +276,8 @@ class Engine:
             train_seconds=training.compute_seconds if training and not training.reused else 0.0,
             peak_bytes=training.peak_bytes if training else None,
         )
-        with self._deciding:
+        with self._writing:
+            go_on()
             self._record.decided(decided)
             self._observer.decided(decided)
 

@@ -64,7 +64,8 @@ class Judge:
                     continue  # the incumbent may be another one now
             decision = judge(known, measured, problems, self._repeats.noise(), self._rule, least)
             if decision is not None:
-                return _against(decision, incumbent, self._record.at(candidate.parent))
+                order = [other.number for other in self._record.decided_candidates()]
+                return _against(decision, incumbent, self._record.at(candidate.parent), order)
             wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
             both = " of both" if len(wanted) > 1 else ""
             self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1}{both}")
@@ -123,7 +124,7 @@ class Judge:
         """Revoke an acceptance in the open; raises `CannotGate` for the baseline, which nothing stands behind."""
         if incumbent.number == 0:
             raise CannotGate(f"The baseline cannot be measured again, so its noise is unknown: {reason}")
-        commit = self._workshop.unseal(incumbent, self._predecessor(incumbent), reason)
+        commit = self._workshop.unseal(incumbent, self._predecessor(incumbent), reason, self._record.tip())
         self._record.revoked(incumbent, reason, commit)
         self._observer.note(f"REVOKED {incumbent.run}/{incumbent.number}: {reason}")
 
@@ -144,11 +145,13 @@ class Judge:
         return decision
 
 
-def _against(decision: Decision, incumbent: Candidate, parent: Candidate | None) -> Decision:
+def _against(
+    decision: Decision, incumbent: Candidate, parent: Candidate | None, order: list[int]
+) -> Decision:
     """Put into a decision whom it was made against, in words where that is not the candidate's own parent."""
-    moved = parent is not None and parent.number != incumbent.number
-    known = {0: "the baseline stands again"}.get(
-        incumbent.number, f"candidate {incumbent.number} was accepted"
-    )
-    told = f" ({known} while it was tried)" if moved else ""
+    told = ""
+    if parent is not None and parent.number != incumbent.number:
+        again = order.index(incumbent.number) < order.index(parent.number)
+        who = f"candidate {incumbent.number}" if incumbent.number else "the baseline"
+        told = f" ({who} {'stands again since' if again else 'was accepted while'} it was tried)"
     return replace(decision, reason=decision.reason + told, against=incumbent.number)

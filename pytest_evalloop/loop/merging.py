@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_evalloop.loop.acceptance import Rule, judge
+from pytest_evalloop.loop.acceptance import Rule, judge, shares_weights
 from pytest_evalloop.loop.observer import Observer
-from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.record import TAMPERING, Record
 from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.records import Candidate, Verdict
@@ -30,21 +30,20 @@ class Merger:
         self._observer = observer
         self._repeats = repeats
         self._rule = rule
-        self._refused: set[tuple[int, ...]] = set()
+        self._refused: set[tuple[int, int]] = set()
 
     def propose(self) -> Candidate | None:
         """Return the next merged candidate, not yet on record; None if none is due."""
         tip = self._record.tip()
         incumbent = self._record.at(tip)
-        if incumbent is None or incumbent.number == 0:
+        if incumbent is None or incumbent.number == 0 or incumbent.revoked:
             return None
         for partner in self._partners(incumbent):
-            pair = tuple(sorted((incumbent.number, partner.number)))
+            first, second = sorted((incumbent, partner), key=lambda candidate: candidate.number)
+            pair = (first.number, second.number)
             if pair in self._refused:
                 continue
-            description = (
-                f"candidates {pair[0]} and {pair[1]}: {incumbent.description}; {partner.description}"
-            )
+            description = f"candidates {pair[0]} and {pair[1]}: {first.description}; {second.description}"
             if (commit := self._merged(incumbent, partner, tip, description)) is None:
                 self._refused.add(pair)
                 continue
@@ -91,10 +90,15 @@ class Merger:
                 yield partner
 
     def _good(self, candidate: Candidate, parent: Candidate) -> bool:
-        """Tell whether a candidate may be better than its own parent."""
-        if not candidate.passed:
+        """Tell whether a candidate that was rejected for its bpb alone may be better than its own parent."""
+        verdict = candidate.decision
+        if not candidate.passed or verdict is None or verdict.delta is None:
             return False
-        reference = self._record.reference(parent) or self._record.measurements(parent)
-        measured = self._record.measurements(candidate)
-        decision = judge(reference, measured, (), self._repeats.noise(), self._rule)
+        won = verdict.margin is not None and verdict.delta > verdict.margin
+        if won or verdict.reason.startswith(TAMPERING):
+            return False  # it was refused for something else
+        measured, known = self._record.measurements(candidate), self._record.measurements(parent)
+        if not shares_weights(known, measured):
+            known = self._record.reference(parent) or known
+        decision = judge(known, measured, (), self._repeats.noise(), self._rule)
         return decision is None or decision.verdict is Verdict.ACCEPTED

@@ -32,7 +32,7 @@ from pytest_evalloop.store.workspace import Workspace
 from pytest_evalloop.suite.assignment import Assignment
 from pytest_evalloop.suite.imports import eval_files, mutable_imports
 from pytest_evalloop.suite.outcomes import Collected
-from pytest_evalloop.suite.project import SEED, prepare_failed
+from pytest_evalloop.suite.project import prepare_failed
 
 _COLLECT_SECONDS = 120.0
 
@@ -61,7 +61,7 @@ class Opened:
 
     def vault_lines(self) -> list[str]:
         """Return what the vault says about baseline and incumbent, in sentences."""
-        return vault_lines(self.record, SEED, seed_noise(self.record.repeated()))
+        return vault_lines(self.record, seed_noise(self.record.repeated()))
 
     def compute_seconds(self) -> float:
         """Return what the run's trainings cost."""

@@ -59,7 +59,7 @@ class Pacer:
 
     def watch(self, candidate: Candidate) -> Watch:
         """Return what looks at a candidate's first training."""
-        known = self._first() if self._counted and candidate.number else None
+        known = self._first(self._record.incumbent()) if self._counted and candidate.number else None
         return Watch(() if known is None else known_samples(known))
 
     def grant(self, candidate: Candidate) -> Candidate:
@@ -67,14 +67,17 @@ class Pacer:
 
         One that fails meanwhile keeps its budget: its training will say why.
         """
-        incumbent, known = self._record.incumbent(), self._first()
+        incumbent = self._record.incumbent()
+        known = self._first(incumbent)
         assert known is not None
         self._observer.stage(candidate.number, "measuring", "what its steps cost, beside the incumbent")
         found = self._workshop.pace(candidate, incumbent, known, _TRYOUT_SECONDS)
         if found.ratio is None:
             return candidate
-        budget = parse_budget(candidate.budget or self._record.run.settings["budget"])  # type: ignore[arg-type]
-        due = granted(budget, found.ratio)
+        whole = str(self._record.run.settings["budget"])
+        budget = parse_budget(candidate.budget or whole)
+        # Both sides of the ratio are measured beside this incumbent, which may not be the candidate's parent.
+        due = granted(parse_budget(incumbent.budget or whole), found.ratio)
         self._observer.note(
             f"candidate {candidate.number}: a step costs {found.ratio.value:.2f} ± {found.ratio.error:.2f} times "
             f"the incumbent's, so it is granted {due} instead of {budget}"
@@ -85,9 +88,9 @@ class Pacer:
         self._record.granted(candidate)
         return candidate
 
-    def _first(self) -> Training | None:
-        """Return the incumbent's first training."""
-        trainings = self._record.trainings(self._record.incumbent())
+    def _first(self, incumbent: Candidate) -> Training | None:
+        """Return an incumbent's first training."""
+        trainings = self._record.trainings(incumbent)
         return next(
             (run for run in trainings if run.seed == SEED and run.status is Status.COMPLETED),
             None,

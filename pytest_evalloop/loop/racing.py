@@ -238,7 +238,8 @@ class Lost:
     def __str__(self) -> str:
         if not self.stopped:
             return "racing stopped no candidate"
-        head = f"racing stopped {self.stopped} candidates that had {self.expected:.2g} winners to expect"
+        many = "candidate" if self.stopped == 1 else "candidates"
+        head = f"racing stopped {self.stopped} {many} that had {self.expected:.2g} winners to expect"
         if self.estimate is None or self.most is None:
             return f"{head}; none was let run on, so what was lost is not known"
         return (

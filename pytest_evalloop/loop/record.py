@@ -104,13 +104,12 @@ class Record:
         """Return the incumbents by the commits at which the branch stood."""
         standing: list[Candidate] = []
         found = {}
-        for candidate in self._ledger.decided(self.run.name):
-            if candidate.accepted_commit:
+        for candidate, commit in self._ledger.stations(self.run.name):
+            if commit == candidate.accepted_commit:
                 standing.append(candidate)
-                found[candidate.accepted_commit] = candidate
-            if candidate.revoked_commit:
+            else:
                 standing.remove(candidate)
-                found[candidate.revoked_commit] = standing[-1]
+            found[commit] = standing[-1]
         return found
 
     def judged(self) -> tuple[Candidate, ...]:
@@ -295,12 +294,7 @@ class Record:
 
     def _stations(self) -> list[str]:
         """Return the commits that the branch stood at, in order: acceptances, and what took them back."""
-        return [
-            commit
-            for candidate in self._ledger.decided(self.run.name)
-            for commit in (candidate.accepted_commit, candidate.revoked_commit)
-            if commit
-        ]
+        return [commit for _, commit in self._ledger.stations(self.run.name)]
 
     def _sort_artifacts(self, candidate: Candidate) -> None:
         if candidate.stands:

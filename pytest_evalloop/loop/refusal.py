@@ -15,10 +15,10 @@ class Tampered(CannotGate):
     def __init__(self, number: int, found: Sequence[str], beside: Sequence[int] = ()) -> None:
         """`beside` are the candidates that were tried at the same time, so that one of them may have done it."""
         also = ", ".join(str(other) for other in beside)
-        blame = f" (or it was one that ran beside it: {also})" if beside else ""
+        blame = f", beside which others ran: {also}" if beside else ""
         listed = "\n".join(f"  {sentence}" for sentence in found[:20])
         super().__init__(
-            f"What judges the candidates has changed, so the loop stops; candidate {number} is rejected{blame}:\n"
+            f"What judges the candidates has changed, so the loop stops at candidate {number}{blame}:\n"
             f"{listed}\n"
             "Look at the candidate's diff, restore the data if it is among these, and run the same command again: "
             "it goes on from the run's own snapshot of the suite."

@@ -40,6 +40,7 @@ class Repeats:
         failures: dict[int, str] = {}
         with Crew[str](max(1, min(len(jobs), self._workshop.places))) as crew:
             futures = [(job, crew.submit(partial(self._one, *job))) for job in jobs]
+            crew.finish()
             for (candidate, _), future in futures:
                 if failure := future.result():
                     failures.setdefault(candidate.number, failure)

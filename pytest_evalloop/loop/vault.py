@@ -65,8 +65,9 @@ class Vault:
         for part in parts:
             with Crew[None](self._workshop.places) as crew:
                 due = [job for job in missing if part in (None, job[0].number)]
-                for future in [crew.submit(partial(self._fresh, *job)) for job in due]:
-                    future.result()
+                for job in due:
+                    crew.submit(partial(self._fresh, *job))
+                crew.finish()
 
     def _known(self, candidate: Candidate, seed: int) -> VaultScore | None:
         reads = self._record.vault()
@@ -74,9 +75,10 @@ class Vault:
 
     def _first(self, candidate: Candidate) -> VaultScore | None:
         """Return the vault's score of a candidate's first training, None if there is none."""
-        if (known := self._known(candidate, self._seed)) is not None:
+        seed = self._record.first_seed(candidate)
+        if (known := self._known(candidate, seed)) is not None:
             return known
-        training = next(run for run in self._record.trainings(candidate) if run.seed == self._seed)
+        training = next(run for run in self._record.trainings(candidate) if run.seed == seed)
         return self._read(candidate, training)
 
     def _fresh(self, candidate: Candidate, seed: int) -> None:
@@ -99,15 +101,13 @@ class Vault:
         return score
 
 
-def vault_lines(record: Record, seed: int, noise: SeedNoise | None) -> list[str]:
+def vault_lines(record: Record, noise: SeedNoise | None) -> list[str]:
     """Say how validation and vault compare, the honest gain first, a sentence a line; nothing if it was not read."""
-    reads = {read.number: read.scores for read in record.vault() if read.seed == seed}
+    reads = {read.number: read.scores for read in record.vault() if read.seed < FRESH}
     baseline, incumbent = record.baseline(), record.incumbent()
     if baseline.number not in reads or incumbent.number not in reads:
         return []
-    sides = {
-        item.number: (_validation(record, item, seed), reads[item.number]) for item in (baseline, incumbent)
-    }
+    sides = {item.number: (_validation(record, item), reads[item.number]) for item in (baseline, incumbent)}
     lines = [_gap_line("baseline", gap(*sides[baseline.number]))]
     if incumbent.number != baseline.number:
         found = compare(sides[baseline.number], sides[incumbent.number])
@@ -116,8 +116,8 @@ def vault_lines(record: Record, seed: int, noise: SeedNoise | None) -> list[str]
     return lines
 
 
-def _validation(record: Record, candidate: Candidate, seed: int) -> Scores:
-    return record.grades(candidate)[seed].scores
+def _validation(record: Record, candidate: Candidate) -> Scores:
+    return record.grades(candidate)[record.first_seed(candidate)].scores
 
 
 def _gap_line(who: str, found: Gap) -> str:

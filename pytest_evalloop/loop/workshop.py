@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -73,15 +74,18 @@ class Workshop:
         return self._slots.size
 
     def waited(self, number: int) -> float:
-        """Return the seconds that the trainings and gradings of a candidate waited for a slot."""
+        """Return the seconds that the trainings and gradings of a candidate waited for others."""
         return self._waited.get(number, 0.0)
 
     @contextlib.contextmanager
     def _slot(self, number: int) -> Iterator[Slot]:
         with self._slots.take() as slot:
-            with self._noting:
-                self._waited[number] = self.waited(number) + slot.waited
+            self._note_waiting(number, slot.waited)
             yield slot
+
+    def _note_waiting(self, number: int, seconds: float) -> None:
+        with self._noting:
+            self._waited[number] = self.waited(number) + seconds
 
     def folder(self, number: int) -> Path:
         """Return the folder of a candidate's logs, created if need be."""
@@ -136,7 +140,7 @@ class Workshop:
         name = _worktree(candidate.number, f"seed-{seed}")
         log = self.folder(candidate.number) / f"train-seed-{seed}.log"
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._content(key))
+            stack.enter_context(self._content(key, candidate.number))
             if (found := self._trainer.find(key)) is not None:
                 return found
             slot = stack.enter_context(self._slot(candidate.number))
@@ -157,13 +161,19 @@ class Workshop:
                 kept.write_bytes(running.said())
             return training
 
+    def alone(self, candidate: Candidate) -> contextlib.AbstractContextManager[None]:
+        """Hold the files of a candidate, so that of two with the same ones the second meets the first's verdict."""
+        return self._content(self._workspace.tree(candidate.commit), candidate.number)
+
     @contextlib.contextmanager
-    def _content(self, key: str) -> Iterator[None]:
+    def _content(self, key: str, number: int) -> Iterator[None]:
         """Hold a training's content, so that of two that want it the second finds what the first one made."""
         with self._noting:
             lock = self._contents.setdefault(key, threading.Lock())
+        begun = time.monotonic()
         while not lock.acquire(timeout=_PATIENCE):
             go_on()
+        self._note_waiting(number, time.monotonic() - begun)
         try:
             yield
         finally:
@@ -189,6 +199,7 @@ class Workshop:
                 limit=self._cap,
                 budget=budget,
                 variables=slot.variables,
+                tick=go_on,
             )
         for who, side in zip((candidate, incumbent), sides, strict=True):
             if budget != self._budget(who):  # else it is the whole training, which somebody will ask for
@@ -308,13 +319,12 @@ class Workshop:
         tree = self._workspace.tree(candidate.commit)
         return self._workspace.commit_tree(tree, tip, "\n".join(lines) + "\n")
 
-    def unseal(self, candidate: Candidate, predecessor: Candidate, reason: str) -> str:
-        """Return the commit that takes an accepted candidate back: the predecessor's tree, and why."""
-        assert candidate.accepted_commit is not None
+    def unseal(self, candidate: Candidate, predecessor: Candidate, reason: str, tip: str) -> str:
+        """Return the commit at `tip` that takes an accepted candidate back: the predecessor's tree, and why."""
         tree = self._workspace.tree(predecessor.accepted_commit or predecessor.commit)
         who = f"{candidate.run}/{candidate.number}"
         lines = [f"Revoke {who}: {candidate.description}", "", reason, "", f"Revokes: {who}"]
-        return self._workspace.commit_tree(tree, candidate.accepted_commit, "\n".join(lines) + "\n")
+        return self._workspace.commit_tree(tree, tip, "\n".join(lines) + "\n")
 
 
 def _worktree(number: int, what: str) -> str:

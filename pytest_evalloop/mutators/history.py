@@ -19,7 +19,7 @@ class Trial:
     """An earlier candidate of this mutator: all values, the old ones of those it changed, and its outcome.
 
     `bpb` is None for a candidate that failed, and a prediction for one whose training was stopped as hopeless;
-    it is corrected for what other mutators had gained by then.
+    it is corrected for what other mutators had gained by then. One that is not `decided` is being tried just now.
     """
 
     values: Mapping[str, Value]
@@ -27,6 +27,7 @@ class Trial:
     bpb: float | None
     accepted: bool
     recent: bool
+    decided: bool = True
 
 
 def plain(text: str, limit: int) -> str:
@@ -109,7 +110,8 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
             or not isinstance(changed, Mapping)
             or not isinstance(values, Mapping)
         ):
-            if accepted(candidate) and candidate.decision is not None:
+            # A merge brings together what was measured of its parts.
+            if accepted(candidate) and candidate.decision is not None and candidate.mutator != "merge":
                 gained += candidate.decision.delta or 0.0
             continue
         completed = candidate.status is Status.COMPLETED and candidate.passed is not False
@@ -121,6 +123,7 @@ def recall(history: Sequence[Candidate]) -> tuple[list[Trial], float]:
                 bpb=bpb + gained if bpb is not None and math.isfinite(bpb) else None,
                 accepted=accepted(candidate),
                 recent=index > last,
+                decided=candidate.decision is not None,
             )
         )
     return trials, gained

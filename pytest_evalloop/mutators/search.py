@@ -80,7 +80,7 @@ def _draw(brief: Brief, parameters: Mapping[str, Parameter]) -> dict[str, Value]
         seen.add(_key(trial.values))
         seen.add(_key({**trial.values, **trial.old}))
     known = brief.incumbent_bpb + gained if math.isfinite(brief.incumbent_bpb) else None
-    evidence = [*((trial.values, trial.bpb) for trial in trials), (values, known)]
+    evidence = [*((trial.values, trial.bpb) for trial in trials if trial.decided), (values, known)]
     if len(trials) % EVERY == EVERY - 1 and not _again(parameters, trials):
         changes = _anywhere(parameters, evidence, numbers)
         if changes and _key({**values, **changes}) not in seen:
@@ -106,16 +106,17 @@ def _draw(brief: Brief, parameters: Mapping[str, Parameter]) -> dict[str, Value]
 
 def _again(parameters: Mapping[str, Parameter], trials: Sequence[Trial]) -> dict[str, int]:
     """Return the directions of the last move if it was accepted: what helped may help once more."""
-    if not trials or not trials[-1].accepted:
+    last = next((trial for trial in reversed(trials) if trial.decided), None)
+    if last is None or not last.accepted:
         return {}
     directions: dict[str, int] = {}
-    for name, old in trials[-1].old.items():
+    for name, old in last.old.items():
         parameter = parameters.get(name)
         if parameter is None or not _movable(parameter) or not parameter.contains(old):
             continue
         step = _coordinate(parameter, parameter.value) - _coordinate(parameter, old)
         side = 1 if step > 0 else -1
-        here = identity(trials[-1].values[name]) == identity(parameter.value)
+        here = identity(last.values[name]) == identity(parameter.value)
         if here and step and _window(parameter, side, later=False):
             directions[name] = side
     return directions

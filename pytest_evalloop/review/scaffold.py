@@ -19,15 +19,13 @@ _LONGEST: Final = 1500  # characters of one text of an example
 _WIDTH: Final = 100
 _SLUG: Final = 40
 _SEEDS: Final = 40
-_TAKEN: Final = {"annotations", "check", "generate", "output", "pytest", "seed", "text", "trace"}
+_TAKEN: Final = {"annotations", "answer", "check", "generate", "output", "pytest", "seed", "text", "trace"}
 
 _TEMPLATE: Final = '''\
 """{title}."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-
+{imports}
 import pytest
 
 from pytest_evalloop import check
@@ -37,7 +35,7 @@ EXAMPLES = {{
 {examples}}}
 SEEDS = range({seeds})  # each is one sample for every input; few cases never show a low rate
 
-
+{system}
 @check({id})
 def {slug}(text: str) -> list[str]:
     """Return what is wrong in an output, each fault quoted; an empty list when all is well.
@@ -64,19 +62,42 @@ def test_the_check_sees_{slug}(trace: str) -> None:
 )
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("trace", EXAMPLES)
-def test_{slug}(generate: Callable[..., bytes], trace: str, seed: int) -> None:
+def test_{slug}({asks}trace: str, seed: int) -> None:
     """TODO: say in one sentence what has to be true of every output instead."""
-    output = generate(EXAMPLES[trace][0].encode(), seed=seed)
-    assert not {slug}(output.decode("utf-8", "replace"))
+    output = {asked}
+    assert not {slug}(output)
 '''
+_MODEL: Final = {
+    "imports": "\nfrom collections.abc import Callable\n",
+    "system": "",
+    "asks": "generate: Callable[..., bytes], ",
+    "asked": 'generate(EXAMPLES[trace][0].encode(), seed=seed).decode("utf-8", "replace")',
+}
+_APPLICATION: Final = {
+    "imports": "",
+    "asks": "",
+    "asked": "answer(EXAMPLES[trace][0], seed)",
+    "system": '''
+def answer(question: str, seed: int) -> str:
+    """Return what your system says to an input; the seed tells its samples apart.
+
+    One that always says the same needs one seed, SEEDS = range(1), and many examples.
+    """
+    raise NotImplementedError(
+        {asking}
+    )
+
+''',
+}
 
 
-def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path) -> Path:
+def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path, *, model: bool = True) -> Path:
     """Write the beginning of an eval for a failure mode to `test_<its title>.py` in a folder, and return the file.
 
     It holds the definition and, as cases, the example traces; its check raises `NotImplementedError` until
-    somebody writes it, so that the eval fails until then. Raises ReviewError, with nothing changed, if the file is
-    there already or no example is among `traces`.
+    somebody writes it, so that the eval fails until then. Where no `model` is configured, so does a function that
+    asks the system. Raises ReviewError, with nothing changed, if the file is there already or no example is among
+    `traces`.
     """
     shown = [traces[identity] for identity in mode.examples if identity in traces]
     if not shown:
@@ -90,7 +111,7 @@ def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path) -> Pat
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            temporary.write_text(_source(mode, shown, path.name), encoding="utf-8")
+            temporary.write_text(_source(mode, shown, path.name, model=model), encoding="utf-8")
             path.hardlink_to(temporary)  # which, unlike a renaming, replaces nothing
         except FileExistsError:
             raise ReviewError(
@@ -116,13 +137,15 @@ def slug(mode: Mode) -> str:
     return "mode_" + re.sub(r"[^a-z0-9]+", "_", mode.id.casefold()).strip("_")
 
 
-def _source(mode: Mode, shown: list[StoredTrace], file: str) -> str:
+def _source(mode: Mode, shown: list[StoredTrace], file: str, *, model: bool) -> str:
     name = slug(mode)
     long = any(len(text) > _LONGEST for each in shown for text in (each.trace.input, each.trace.output))
     todo = (
         f"{mode.id} has no check yet: let {name}() in {file} return each place of a text in which it occurs, "
         "an empty list where it does not."
     )
+    asking = f"{mode.id} asks no system yet: let answer() in {file} return what yours says to an input."
+    system = _MODEL if model else _APPLICATION
     return _TEMPLATE.format(
         title=_docstring(f"{mode.id}: {mode.title}".rstrip(".")),
         shortened=" Long texts are shortened in the middle, where they say so." if long else "",
@@ -135,6 +158,7 @@ def _source(mode: Mode, shown: list[StoredTrace], file: str) -> str:
         slug=name,
         definition=textwrap.indent(_wrapped(mode.definition or mode.title), "    "),
         todo="\n        ".join(_pieces(todo)),
+        **{**system, "system": system["system"].format(asking="\n        ".join(_pieces(asking)))},
     )
 
 

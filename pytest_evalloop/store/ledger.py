@@ -136,9 +136,22 @@ class Ledger:
                     f"Candidate {number} of run {run!r} is no incumbent, so it cannot be revoked."
                 )
             self._connection.execute(
-                "UPDATE candidates SET revoked = ?, revoked_commit = ? WHERE run = ? AND number = ?",
-                (reason, commit, run, number),
+                "UPDATE candidates SET revoked = ?, revoked_commit = ?, fell = ? WHERE run = ? AND number = ?",
+                (reason, commit, self._next(), run, number),
             )
+
+    def stations(self, run: str) -> tuple[tuple[Candidate, str], ...]:
+        """Return the commits that a run's branch stood at, in order: each acceptance, and what took it back."""
+        found = self._all("SELECT * FROM candidates WHERE run = ? AND accepted_commit IS NOT NULL", run)
+        events = []
+        for row in found:
+            candidate = rows.candidate_record(row)
+            events.append((row["decided"], candidate, row["accepted_commit"]))
+            if row["revoked_commit"]:
+                events.append((row["fell"] or row["decided"] + 0.5, candidate, row["revoked_commit"]))
+        return tuple(
+            (candidate, commit) for _, candidate, commit in sorted(events, key=lambda event: event[0])
+        )
 
     def candidates(self, run: str) -> tuple[Candidate, ...]:
         """Return a run's candidates by number, the baseline first."""
@@ -245,11 +258,14 @@ class Ledger:
 
     def _due(self, candidate: Candidate) -> int | None:
         """Return the place of this candidate's decision among all, None while it has none."""
-        if candidate.decision is None:
-            return None
-        row = self._one("SELECT coalesce(max(decided), 0) + 1 AS due FROM candidates")
+        return None if candidate.decision is None else self._next()
+
+    def _next(self) -> int:
+        row = self._one(
+            "SELECT coalesce(max(decided), 0) AS last, coalesce(max(fell), 0) AS fell FROM candidates"
+        )
         assert row is not None
-        return int(row["due"])
+        return int(max(row["last"], row["fell"])) + 1
 
     def _one(self, statement: str, *values: rows.Cell) -> sqlite3.Row | None:
         found = self._all(statement, *values)

@@ -63,7 +63,7 @@ def candidate_row(candidate: Candidate) -> Row:
 def candidate_record(row: sqlite3.Row) -> Candidate:
     """Return the candidate of a row."""
     values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
-    del values["decided"]
+    del values["decided"], values["fell"]
     decision = {name: values.pop(name) for name in _DECISION}
     values["parameters"] = _load(values["parameters"], dict[str, object])
     values["status"] = None if values["status"] is None else Status(values["status"])

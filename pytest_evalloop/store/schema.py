@@ -119,6 +119,8 @@ ALTER TABLE candidates ADD COLUMN revoked_commit TEXT;
 
 _PARALLEL = """
 ALTER TABLE candidates ADD COLUMN against INTEGER;
+-- Revocations in the order of the decisions: the last acceptance is not always the first to fall.
+ALTER TABLE candidates ADD COLUMN fell INTEGER;
 """
 
 MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE, _PARALLEL)

@@ -102,7 +102,8 @@ class Worktrees:
             notes = self._notes(path)
             remove_tree(path)
             if notes is not None:
-                remove_tree(notes)
+                with self._adding:  # who adds a worktree reads the notes on all others
+                    remove_tree(notes)
             # Last, so that a crash in between leaves something that still shows what is to be removed.
             for beside in self.folder.glob(f".{name}@*"):
                 remove_tree(beside)

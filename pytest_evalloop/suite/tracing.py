@@ -155,6 +155,13 @@ class Recorder:
         return identity
 
 
-def text(value: str | bytes) -> str:
-    """Return text as it is, and bytes as far as they are UTF-8."""
-    return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
+def text(value: object) -> str:
+    """Return text as it is, and bytes as far as they are UTF-8; raises `TypeError` for anything else."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return value
+    raise TypeError(
+        f"The input and the output of a trace are text, and not {type(value).__name__}. Write an object as "
+        "json.dumps(...), which the review page shows as such."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def pytest_evalloop_mutators() -> None:
 BOTH = ("--evalloop-candidates", "4", "--evalloop-mutator", "edit", "--evalloop-parallel", "2")
 
 
-def make_parallel(folder) -> Project:
+def make_parallel(folder: Path) -> Project:
     """A project in which two changes of different lines are each good, and better together."""
     project = make_project(folder)
     project.replace("model/config.py", "Literal[0, 1, 2, 3] = 0", "Literal[0, 1, 2, 3] = 1")
@@ -64,7 +65,7 @@ def test_a_stale_parent_is_compared_with_the_new_incumbent_and_says_so(finished:
     )
     assert first[1] == second[1]
     assert (first[2], second[2]) == (0, first[0]), output
-    reason = project.results()[second[0]]["reason"]
+    reason = project.results()[int(str(second[0]))]["reason"]
     assert f"(candidate {first[0]} was accepted while it was tried)" in reason
 
 
@@ -78,7 +79,7 @@ def test_two_that_were_good_on_their_own_are_merged(finished: tuple[Project, str
     assert "= 16" in config
 
 
-def test_killed_with_two_in_flight_nothing_is_lost_or_counted_twice(tmp_path) -> None:
+def test_killed_with_two_in_flight_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
     project = make_parallel(tmp_path)
     command = ("--evalloop", *BOTH)
     process = project.start(*command)
@@ -102,7 +103,7 @@ def test_killed_with_two_in_flight_nothing_is_lost_or_counted_twice(tmp_path) ->
     project.wait_until_no_process_is_left()
 
 
-def test_control_c_ends_all_that_is_in_flight(tmp_path) -> None:
+def test_control_c_ends_all_that_is_in_flight(tmp_path: Path) -> None:
     project = make_parallel(tmp_path)
     command = ("--evalloop", *BOTH)
     process = project.start(*command)

@@ -93,7 +93,7 @@ def test_a_candidate_that_changes_the_data_is_rejected_and_stops_the_loop(guarde
     before = {path.name: path.read_bytes() for path in (guarded.path / "data/val").iterdir()}
     status, output = guarded.loop("--evalloop-candidates", "3", "--evalloop-mutator", "meddling")
     assert status == 1, output
-    assert "What judges the candidates has changed, so the loop stops; candidate 1 is rejected" in output
+    assert "What judges the candidates has changed, so the loop stops at candidate 1" in output
     assert "data/val/v0.txt was changed while candidate 1 was tried" in output
     row = guarded.results()[1]
     assert (row["verdict"], len(guarded.results())) == ("rejected", 2)

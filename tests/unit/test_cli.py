@@ -73,7 +73,7 @@ def test_traces_come_in_and_bad_rows_are_named(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "log.csv").write_text("trace_id,input,output\na,hello,hi\na,hello,other\n")
     assert run(tmp_path, "review", "--import", str(tmp_path / "log.csv")) == 1
     said = capsys.readouterr().out
-    assert "1 new traces" in said
+    assert "1 new trace (" in said
     assert "row 3" in said
     assert run(tmp_path, "review", "--import", str(tmp_path / "absent.csv")) == 2
     assert "absent.csv" in capsys.readouterr().err
@@ -97,6 +97,11 @@ def test_a_spreadsheet_goes_out_and_what_was_edited_comes_back(
     assert run(judged, "review", "--apply", str(sheet), "--by", "reader") == 0
     with Labels.open(judged / "evals/labels") as labels:
         assert (labels.get(first[0]).note, labels.get(first[0]).by) == ("read again", "reader")
+    first[head.index(MODE)] = "maybe"
+    with sheet.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, first])
+    assert run(judged, "review", "--apply", str(sheet), "--dry-run") == 1
+    assert run(judged, "review", "--apply", str(sheet)) == 1
 
 
 def test_a_scaffold_needs_a_mode_that_was_named(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +111,92 @@ def test_a_scaffold_needs_a_mode_that_was_named(judged: Path, capsys: pytest.Cap
     write_modes(judged / "evals/labels", [Mode(MODE, "says BAD", examples=(next(iter(library.traces)),))])
     assert run(judged, "review", "--scaffold", MODE) == 0
     assert "Fill in its check" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", '[tool.pytest]\nevalloop_labels = "said"\nevalloop_evals = ["checks"]\n'),
+        (
+            "pyproject.toml",
+            '[tool.pytest.ini_options]\nevalloop_labels = "said"\nevalloop_evals = "checks"\n',
+        ),
+        ("pytest.toml", '[pytest]\nevalloop_labels = "said"\nevalloop_evals = ["checks"]\n'),
+        (
+            "pytest.ini",
+            "[pytest]\naddopts = -p '%x'\nevalloop_labels = said\nevalloop_evals =\n  checks\n  more\n",
+        ),
+        ("tox.ini", "[pytest]\nevalloop_labels = said\nevalloop_evals = checks\n"),
+        ("setup.cfg", "[tool:pytest]\nevalloop_labels = said\nevalloop_evals = checks\n"),
+    ],
+)
+def test_labels_and_evals_lie_where_the_project_says(
+    judged: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (judged / "evals/labels").rename(judged / "said")
+    (judged / name).write_text(text)
+    example = next(iter(Library.load(judged / ".evalloop/traces", judged / "said").traces))
+    write_modes(judged / "said", [Mode(MODE, "says BAD", examples=(example,))])
+    capsys.readouterr()
+    assert run(judged, "review", "--scaffold", MODE) == 0
+    path = "checks/test_says_bad.py"
+    asked = f"{path} is written. Fill in its check and how to ask your system, and run: pytest {path}\n"
+    assert capsys.readouterr().out == asked
+    assert (judged / path).exists()
+    assert not (judged / "evals/labels").exists()
+
+
+def test_the_file_that_pytest_takes_counts_alone(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (judged / "pytest.ini").touch()
+    (judged / "pyproject.toml").write_text('[tool.pytest]\nevalloop_labels = "said"\n')
+    assert run(judged, "judge") == 0
+    assert MODE in capsys.readouterr().out
+    (judged / "pytest.ini").unlink()
+    assert run(judged, "judge") == 0
+    assert f"no judges in {judged / 'said'}" in capsys.readouterr().out
+    assert run(judged, "judge", "--labels", str(judged / "evals/labels")) == 0
+    assert MODE in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[tool.pytest", "pyproject.toml cannot be read"),
+        ('[tool.pytest]\nevalloop_labels = "../x"\n', "evalloop_labels names '../x'"),
+    ],
+)
+def test_a_configuration_that_is_of_no_use(
+    tmp_path: Path, text: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert run(tmp_path, "judge") == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_root_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "absent", "review", "--no-browser") == 2
+    assert "absent is no folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_cannot_be_served_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert run(tmp_path, "review", "--no-browser") == 2
+    assert "pip install 'pytest-evalloop[review]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_judge", interrupted)
+    assert run(tmp_path, "judge") == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 @pytest.mark.parametrize("words", ["many", "random", "random:x", "stratified:5", "best:5"])

@@ -149,6 +149,11 @@ def test_an_incumbent_can_be_revoked_and_nobody_else(ledger: Ledger) -> None:
     assert ledger.incumbent("r").number == 1
     with pytest.raises(StoreError, match="is no incumbent"):
         ledger.revoke("r", 2, "again", "e" * 40)
+    ledger.revoke("r", 1, "it fell back as well", "e" * 40)
+    ledger.add_candidate(candidate(3))
+    ledger.decide(replace(decided(candidate(3), Verdict.ACCEPTED), accepted_commit="3" * 40))
+    stood = [commit[0] for _, commit in ledger.stations("r")]
+    assert stood == ["0", "1", "2", "d", "e", "3"]
 
 
 def test_trainings_and_grades_come_back(ledger: Ledger) -> None:

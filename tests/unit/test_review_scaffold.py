@@ -82,6 +82,7 @@ def test_without_an_example_there_is_no_eval(tmp_path: Path, shown: tuple[str, .
         ("3 in a row", "fm_07"),
         ("class", "class_"),
         ("trace", "trace_"),
+        ("answer", "answer_"),
         ("list", "list_"),
         ("tests nothing", "mode_tests_nothing"),
     ],
@@ -93,14 +94,17 @@ def test_it_is_named_after_its_title(title: str, name: str) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.text(st.characters(), min_size=1), st.text(st.characters()), st.text(st.characters(), max_size=3000)
+    st.text(st.characters(), min_size=1),
+    st.text(st.characters()),
+    st.text(st.characters(), max_size=3000),
+    st.booleans(),
 )
 def test_whatever_people_and_models_write_it_is_python(
-    tmp_path: Path, title: str, definition: str, output: str
+    tmp_path: Path, title: str, definition: str, output: str, model: bool
 ) -> None:
     trace = StoredTrace("t'\"\\", "x", 1.0, Trace(definition, output))
     mode = Mode("FM-01", title, definition, "major", (trace.id,))
-    path = scaffold(mode, {trace.id: trace}, tmp_path)
+    path = scaffold(mode, {trace.id: trace}, tmp_path, model=model)
     source = path.read_text()
     path.unlink()
     compile(source, "test_x.py", "exec")
@@ -125,3 +129,20 @@ def test_it_fails_until_the_check_is_written(project: Project) -> None:
     assert status == 0, output
     assert "PASS FM-07 (lets nobody speak): 0 of 80 cases failed" in output
     assert "never validated against labels" in output
+
+
+def test_an_application_is_asked_by_a_function_of_its_own(pytester: pytest.Pytester) -> None:
+    path = scaffold(MODE, TRACES, pytester.path / "evals", model=False)
+    source = path.read_text()
+    assert max(map(len, source.splitlines())) <= 120
+    assert "generate" not in source
+    said = "FM-07 asks no system yet: let answer() in test_lets_nobody_speak.py return"
+    pytester.runpytest_subprocess("evals").stdout.fnmatch_lines([f"*{said}*"])
+    written = 'return ["zz"] if "zz" in text else []'
+    for body in ("return question + str(seed)", written):
+        start = source.index("    raise NotImplementedError(")
+        source = source[:start] + f"    {body}\n" + source[source.index("    )\n", start) + len("    )\n") :]
+    path.write_text(source)
+    result = pytester.runpytest_subprocess("evals")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["PASS FM-07 (lets nobody speak): 0 of 80 cases failed*"])

@@ -14,7 +14,7 @@ import pytest
 from pytest_evalloop.records import Trace
 from pytest_evalloop.review.traces import StoredTrace, content_id, read
 from pytest_evalloop.suite.assignment import Assignment
-from pytest_evalloop.suite.tracing import Recorder, RecordTrace, Shelf, TraceBuilder
+from pytest_evalloop.suite.tracing import Recorder, RecordTrace, Shelf, TraceBuilder, text
 
 LOOP = Assignment("", "", "", "", "main/7", "c7")
 
@@ -138,3 +138,9 @@ def test_a_builder_collects_what_happened_in_order() -> None:
     misspelt: Any = builder
     with pytest.raises(AttributeError):
         misspelt.out_put = "x"
+
+
+@pytest.mark.parametrize("value", [{"answer": 1}, 7, None, ["a"]])
+def test_what_is_no_text_is_refused_before_it_is_written(value: object) -> None:
+    with pytest.raises(TypeError, match=r"are text, and not .*json\.dumps"):
+        text(value)
