@@ -25,6 +25,7 @@ TITLES = {
     "main_job": "The default loop",
     "decisions": "Decisions under noise, simulated with recorded noise",
     "racing": "What racing saves and loses, replayed over recorded curves",
+    "search_compute": "Compute to reach a bpb, against other searches, replayed over the recorded table",
     "equal_compute": "Compute of granted budgets",
     "coverage": "Coverage of corrected rates",
     "review": "The review page, in a real browser with 10,000 traces",
