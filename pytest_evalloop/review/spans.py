@@ -90,7 +90,9 @@ def spans_trace(spans: Iterable[Span]) -> Trace:
             "Switch on the capture of content where the spans are made"
         )
     parents = {span.id: span.parent for span in ordered}
-    outer = [span for span in ordered if span.speaks and not _under(span.parent, parents, speaking)]
+    talking = [span for span in ordered if span.speaks]
+    # Where parents go round in a circle, none is outermost, and all count.
+    outer = [span for span in talking if not _under(span.parent, parents, speaking)] or talking
     first = next((span for span in outer if span.received), outer[0])
     last = max((span for span in outer if span.answered), key=lambda span: span.end, default=None)
     answer = {} if last is None else last.answered[-1]

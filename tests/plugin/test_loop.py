@@ -27,8 +27,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
 def test_model_and_prompt_changes_are_accepted_and_become_commits(project: Project) -> None:
     project.write("model/prompt.md", "zq zq zq zq\n")
     project.replace("model/config.py", "order: Literal[0, 1, 2, 3] = 0", "order: Literal[0, 1, 2, 3] = 2")
+    project.setting("evalloop_level", '"0.05"')  # six documents are few to show what a primer is worth
     project.commit()
-    status, output = project.loop("--evalloop-candidates", "6")
+    status, output = project.loop("--evalloop-candidates", "8")
     assert status == 0, output
     mutators = {row["mutator"] for row in project.results() if row["status"] == "keep"}
     assert mutators == {"baseline", "prompt", "search"}, output
