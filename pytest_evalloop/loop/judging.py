@@ -83,9 +83,10 @@ class Judge:
         if not promising(reference, measured, noise):
             return 0
         missing = max(0, self._enough() - len(reference))
-        return (
-            min(missing, self._workshop.places) if noise is None else missing
-        )  # perhaps seeds change nothing
+        if noise is not None:
+            return missing
+        # One more tells it where the first weights, which were chosen, do not; or that seeds change nothing.
+        return min(max(1, missing), self._workshop.places)
 
     def _enough(self) -> int:
         """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.

@@ -29,7 +29,7 @@ def test_model_and_prompt_changes_are_accepted_and_become_commits(project: Proje
     project.replace("model/config.py", "order: Literal[0, 1, 2, 3] = 0", "order: Literal[0, 1, 2, 3] = 2")
     project.setting("evalloop_level", '"0.05"')  # six documents are few to show what a primer is worth
     project.commit()
-    status, output = project.loop("--evalloop-candidates", "8")
+    status, output = project.loop("--evalloop-candidates", "4")
     assert status == 0, output
     mutators = {row["mutator"] for row in project.results() if row["status"] == "keep"}
     assert mutators == {"baseline", "prompt", "search"}, output
