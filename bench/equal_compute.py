@@ -75,7 +75,7 @@ def figures() -> list[Figure]:
         def cost(candidate: Path, seed: int) -> Ratio:
             """Return what a step costs over one of the default."""
             sides = [
-                Side(folder, f"{folder.name}-{seed}", place / f"{folder.name}.log")
+                Side(folder, f"{folder.name}seed{seed}", place / f"{folder.name}.log")
                 for folder in (candidate, default)
             ]
             found = measure(trainer, *sides[:2], seed=seed, limit=Cap(None, 600.0), budget=TRIED).ratio
@@ -87,7 +87,7 @@ def figures() -> list[Figure]:
 
         for index in range(SHAPES):
             shape = drawn(numbers)
-            candidate = tree(place / f"shape-{index}", shape)
+            candidate = tree(place / f"shape{index}", shape)
             first, second = cost(candidate, 0), cost(candidate, 1)
             due = granted(BUDGET, first) if abs(first.value - 1) > APART else BUDGET
             used = due.amount * second.value / BUDGET.amount
