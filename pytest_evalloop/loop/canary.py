@@ -112,6 +112,8 @@ def _grade_all(
         graded: dict[str, Grade | str] = {}
         for future in as_completed(waiting):
             name = waiting[future]
+            if future.exception() is not None:
+                crew.finish()  # of several that end with it, it raises what went wrong
             graded[name] = future.result()
             observer.note(f"canary: {name} is graded, {len(graded)} of {len(names)}")
     return graded
