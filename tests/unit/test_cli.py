@@ -6,11 +6,9 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pytest_httpserver import HTTPServer
 
 from pytest_evalloop import cli
 from pytest_evalloop.records import Trace
@@ -20,19 +18,6 @@ from pytest_evalloop.review.modes import Mode, write_modes
 from pytest_evalloop.review.traces import Library
 from pytest_evalloop.suite.verdicts import Court
 from tests.judging import MODE, MODEL, Model, labelled, write_judge
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HTTPServer]:
-    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: HTTPServer) -> Iterator[Model]:
-    yield Model(server)
-    server.clear()
-    server.check()
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from pytest_evalloop.review.judgements import Judgement, judgements
@@ -18,21 +17,6 @@ from pytest_evalloop.review.wording import SCHEMA
 from tests.judging import MODEL, Model, completion, example, honest, judge, said, stored
 
 SOON = {"retry-after-ms": "1", "content-type": "application/json"}  # so that nobody sleeps
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HTTPServer]:
-    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: HTTPServer) -> Iterator[Model]:
-    made = Model(server)
-    yield made
-    made.release.set()
-    server.clear()
-    server.check()
 
 
 def one(model: Model, cache: Path, *, output: str = "good", repeat: int = 0, **more: Any) -> Judgement:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from pytest_evalloop.review.events import Label
@@ -28,19 +26,6 @@ from pytest_evalloop.store.home import StoreError
 from tests.judging import MODE, Model, example, judge, label, labelled, said, stored
 
 GOOD = Agreement(20, 18, 20, 19)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HTTPServer]:
-    with HTTPServer(host="127.0.0.1", port=0, threaded=True) as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: HTTPServer) -> Iterator[Model]:
-    yield Model(server)
-    server.clear()
-    server.check()
 
 
 class Desk:
