@@ -7,6 +7,7 @@ import errno
 import importlib.util
 import os
 import platform
+import re
 import select
 import signal
 import socket
@@ -795,8 +796,8 @@ def test_disk_that_was_filled_at_the_very_end_counts(yard: Yard) -> None:
             Path(os.environ["EVALLOOP_ARTIFACTS"], f"{number}").write_bytes(bytes(5_000_000))
     """
     result, _ = yard.run(code)
-    assert result.detail.startswith("wrote 25.")
-    assert result.detail.endswith(" MB of disk, allowed 20.0 MB")
+    # 25 MB if the process ended before anybody looked, less if it was seen while it wrote
+    assert re.fullmatch(r"wrote 2\d\.\d MB of disk, allowed 20\.0 MB", result.detail)
 
 
 def test_folders_may_not_be_nested_without_end(yard: Yard) -> None:
