@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ class Client:
     """The candidate as the evals see it: the methods of `LanguageModel`, with `id`, `commit` and `primer`.
 
     The primer, encoded on its own, stands before every document and every prompt; it is context and is
-    never scored. `start_seconds` is what starting the host took.
+    never scored. A client is of use once it has loaded the candidate; its host imports meanwhile.
     """
 
     def __init__(
@@ -44,15 +43,21 @@ class Client:
         self._log = log
         self._answer_seconds = answer_seconds
         self._tokens: tuple[bytes, ...] = ()
+        self._what = ""
         self.id, self.commit = identity
         self.primer = b""
         self.primer_tokens: tuple[int, ...] = ()
-        self.start_seconds = 0.0
 
-    def load(self, tree: Path, load: str, artifacts: Path, primer: bytes) -> None:
-        """Have the host import and load the candidate; raises `CandidateError` when it cannot."""
-        request = wire.Load(str(tree), load, str(artifacts))
-        reply, payload = self._ask(request, b"", wire.Ready, f"load {load}")
+    def prepare(self, tree: Path, load: str) -> None:
+        """Tell the host to import the candidate's code, and do not wait for it."""
+        self._what = f"load {load}"
+        with contextlib.suppress(OSError):  # who is gone already is asked how it ended when it is to load
+            wire.send(self._sock, wire.Import(str(tree), load))
+
+    def load(self, artifacts: Path, primer: bytes) -> None:
+        """Have the host load the candidate once it was imported; raises `CandidateError` when it cannot."""
+        self._hear(wire.Imported, self._what)
+        reply, payload = self._ask(wire.Load(str(artifacts)), b"", wire.Ready, self._what)
         self._tokens = tuple(self._checked(lambda: wire.split(payload, reply.lengths), "token_bytes"))
         self.primer = primer
         if primer:
@@ -117,12 +122,28 @@ class Client:
         return list(arrays)
 
     def _ask(self, request: wire.Request, payload: bytes, kind: type, what: str) -> tuple[Any, bytearray]:
-        try:
+        with self._heard(what):
             self._sock.settimeout(self._answer_seconds)
             wire.send(self._sock, request, payload)
+        return self._hear(kind, what)
+
+    def _hear(self, kind: type, what: str) -> tuple[Any, bytearray]:
+        with self._heard(what):
             reply, answer = wire.receive(
                 self._sock, wire.Reply, limit=_REPLY_LIMIT, seconds=self._answer_seconds
             )
+        if isinstance(reply, wire.Failure):
+            raise CandidateError(f"{what} raised {reply.message}\n{reply.traceback}")
+        if not isinstance(reply, kind):
+            self._host.kill()
+            raise CandidateError(f"the candidate answered {what} with a {type(reply).__name__} message")
+        return reply, answer
+
+    @contextlib.contextmanager
+    def _heard(self, what: str) -> Iterator[None]:
+        """Say what became of a candidate that does not take part in the exchange as it should."""
+        try:
+            yield
         except TimeoutError as error:
             self._host.kill()
             raise CandidateError(f"the candidate did not answer {what} in time ({self._log})") from error
@@ -131,12 +152,6 @@ class Client:
         except wire.WireError as error:
             self._host.kill()
             raise CandidateError(f"the candidate answered {what} with {error}") from error
-        if isinstance(reply, wire.Failure):
-            raise CandidateError(f"{what} raised {reply.message}\n{reply.traceback}")
-        if not isinstance(reply, kind):
-            self._host.kill()
-            raise CandidateError(f"the candidate answered {what} with a {type(reply).__name__} message")
-        return reply, answer
 
     def _farewell(self, what: str) -> str:
         """Say how the host ended, and end one that closed its connection but lives on."""
@@ -156,24 +171,22 @@ class Client:
 
 
 @contextlib.contextmanager
-def connect(
+def begin(
     *,
     tree: Path,
     artifacts: Path,
     load: str,
-    primer: bytes,
     log: Path,
     limits: Limits,
     answer_seconds: float,
     identity: tuple[str, str] = ("working tree", ""),
     sandbox: Jail | None = None,
 ) -> Iterator[Client]:
-    """Start a fresh host for the candidate and yield its client; the host's tree is killed on leaving.
+    """Start a fresh host that imports the candidate's code, and yield its client, which has yet to load.
 
-    Without a `sandbox` only the limits stand between the candidate and the machine. Raises `CandidateError`
-    when the candidate cannot be loaded or breaks the protocol.
+    The host's tree is killed on leaving. It may read `artifacts`, a folder that a training may still fill.
+    Without a `sandbox` only the limits stand between the candidate and the machine.
     """
-    started = time.monotonic()
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -189,9 +202,39 @@ def connect(
             )
         with host:
             client = Client(host, ours, log, answer_seconds=answer_seconds, identity=identity)
-            client.load(tree, load, artifacts, primer)
-            client.start_seconds = time.monotonic() - started
+            client.prepare(tree, load)
             yield client
+
+
+@contextlib.contextmanager
+def connect(
+    *,
+    tree: Path,
+    artifacts: Path,
+    load: str,
+    primer: bytes,
+    log: Path,
+    limits: Limits,
+    answer_seconds: float,
+    identity: tuple[str, str] = ("working tree", ""),
+    sandbox: Jail | None = None,
+) -> Iterator[Client]:
+    """Start a fresh host as `begin` does, and yield its client with the candidate loaded.
+
+    Raises `CandidateError` when the candidate cannot be loaded or breaks the protocol.
+    """
+    with begin(
+        tree=tree,
+        artifacts=artifacts,
+        load=load,
+        log=log,
+        limits=limits,
+        answer_seconds=answer_seconds,
+        identity=identity,
+        sandbox=sandbox,
+    ) as client:
+        client.load(artifacts, primer)
+        yield client
 
 
 def tail(log: Path, lines: int = 15) -> str:

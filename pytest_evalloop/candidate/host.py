@@ -27,12 +27,15 @@ def main() -> None:
 
 def serve(sock: socket.socket) -> None:
     """Answer requests one by one; what the candidate raises goes back as a `Failure`."""
+    load: Any = None
     model: Any = None
     while True:
         request, payload = wire.receive(sock, wire.Request, limit=2**40)
         try:
+            if isinstance(request, wire.Import):
+                load = _import(request)
             if isinstance(request, wire.Load):
-                model = _load(request)
+                model = load(Path(request.artifacts))
             reply, answer = _answer(model, request, payload)
         except Exception as error:  # noqa: BLE001 - whatever a candidate raises is an answer
             message, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
@@ -41,16 +44,18 @@ def serve(sock: socket.socket) -> None:
         wire.send(sock, reply, answer)
 
 
-def _load(request: wire.Load) -> Any:  # noqa: ANN401
+def _import(request: wire.Import) -> Any:  # noqa: ANN401
     sys.path.insert(0, request.tree)
     module, _, function = request.load.partition(":")
-    return getattr(importlib.import_module(module), function)(Path(request.artifacts))
+    return getattr(importlib.import_module(module), function)
 
 
 def _answer(model: Any, request: wire.Request, payload: bytearray) -> tuple[wire.Reply, bytes]:  # noqa: ANN401
     import numpy as np
 
     match request:
+        case wire.Import():
+            return wire.Imported(), b""
         case wire.Load():
             pieces = [bytes(piece) for piece in model.token_bytes()]
             return wire.Ready([len(piece) for piece in pieces]), b"".join(pieces)

@@ -185,6 +185,7 @@ class RunningTraining:
         self._devices = devices
         self._said: bytes | None = None  # once it has ended
         self._stopped = ""
+        self._kept = False
         self._begun = time.monotonic()
         self.samples: list[Sample] = []
 
@@ -193,11 +194,22 @@ class RunningTraining:
 
     def __exit__(self, *exception: object) -> None:
         self._process.__exit__(*exception)
-        self._artifacts.discard(self._folder)
+        if not self._kept:
+            self._artifacts.discard(self._folder)
 
     def progress(self) -> Progress | None:
         """Return what the training last said of itself, None before it said anything."""
         return last_progress(progress_file(self._folder))
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that it fills."""
+        return self._folder
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds since it began."""
+        return time.monotonic() - self._begun
 
     @property
     def status(self) -> Status | None:
@@ -212,8 +224,8 @@ class RunningTraining:
             return
         if self.samples and progress.fraction <= self.samples[-1].done:
             return
-        devices, wall = self._devices, time.monotonic() - self._begun
-        seconds = wall * devices if devices else tree_seconds(self._process.pid)
+        devices = self._devices
+        seconds = self.elapsed * devices if devices else tree_seconds(self._process.pid)
         if seconds is not None:
             self.samples.append(Sample(progress.fraction, seconds))
 
@@ -243,9 +255,11 @@ class RunningTraining:
         if training.status is not Status.COMPLETED:
             return training
         try:
-            return self._artifacts.commit(self._key, self._folder, training)
+            kept = self._artifacts.commit(self._key, self._folder, training)
         except ArtifactsError as error:
             return replace(training, status=Status.CRASHED, detail=str(error))
+        self._kept = not kept.reused
+        return kept
 
     def _training(self, result: ProcessResult) -> Training:
         compute = result.wall_seconds * self._devices if self._devices else result.cpu_seconds

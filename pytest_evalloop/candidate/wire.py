@@ -22,11 +22,16 @@ class WireError(Exception):
     """The other side broke the protocol: a torn, oversized, malformed or unexpected frame."""
 
 
-class Load(msgspec.Struct, frozen=True, tag=True):
-    """First request: import `load` (`module:function`) from `tree` and call it with `artifacts`."""
+class Import(msgspec.Struct, frozen=True, tag=True):
+    """First request: import the module of `load` (`module:function`) from `tree`; artifacts need not exist yet."""
 
     tree: str
     load: str
+
+
+class Load(msgspec.Struct, frozen=True, tag=True):
+    """Second request: call what was imported with `artifacts`."""
+
     artifacts: str
 
 
@@ -58,6 +63,10 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     temperature: float
 
 
+class Imported(msgspec.Struct, frozen=True, tag=True):
+    """The candidate's module is imported."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The candidate is loaded; the bytes of its tokens, of these `lengths`, follow joined."""
 
@@ -81,8 +90,8 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     traceback: str
 
 
-Request = Load | Encode | Nll | Logits | Generate
-Reply = Ready | Arrays | Text | Failure
+Request = Import | Load | Encode | Nll | Logits | Generate
+Reply = Imported | Ready | Arrays | Text | Failure
 
 
 def send(sock: socket.socket, message: Request | Reply, payload: bytes = b"") -> None:

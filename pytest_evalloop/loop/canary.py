@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.findings import Canary, judge, refusals, remarks, unnoticed
 from pytest_evalloop.loop.observer import Observer
@@ -49,7 +50,10 @@ def rehearse(workshop: Workshop, baseline: Candidate, observer: Observer) -> Can
     training = workshop.find(baseline, SEED)
     if training is None:
         observer.stage(0, "training", baseline.description)
-        training = workshop.train(baseline, SEED, lambda progress: observer.progress(0, progress))
+        with workshop.place(baseline) as place:
+            training = workshop.train(
+                baseline, SEED, lambda progress: observer.progress(0, progress), place=place
+            )
     if training.status is not Status.COMPLETED:
         raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
     known = find(workshop, baseline, training)
@@ -101,11 +105,11 @@ def _grade_all(
 
     def one(name: str) -> Grade | str:
         if name != UNTRAINED:
-            return workshop.grade(baseline, training, stand_in=name, scores=scores)
+            return workshop.grade(baseline, training, Asked(stand_in=name, scores=scores))
         least = workshop.train_least(baseline, training.seed)
         if least.status is not Status.COMPLETED:
             return f"its training {least.status.replace('_', ' ')}: {first_line(least.detail)}"
-        return workshop.grade(baseline, least, stand_in=name)
+        return workshop.grade(baseline, least, Asked(stand_in=name))
 
     with Crew[Grade | str](min(workshop.places, _MOST_AT_ONCE)) as crew:
         waiting = {crew.submit(partial(one, name)): name for name in names}

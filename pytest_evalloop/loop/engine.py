@@ -19,6 +19,7 @@ from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
 from pytest_evalloop.loop.passing import first_line, suite_problems
+from pytest_evalloop.loop.place import Place
 from pytest_evalloop.loop.proposing import Proposer
 from pytest_evalloop.loop.record import TAMPERING, Record
 from pytest_evalloop.loop.refusal import CannotGate, Tampered
@@ -141,10 +142,11 @@ class Engine:
             self._limit(baseline)
             return
         started = time.monotonic()
-        baseline, training = self._train(baseline)
-        if training.status is not Status.COMPLETED:
-            raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
-        grade = self._grade(baseline, training)
+        with self._workshop.place(baseline) as place:
+            baseline, training = self._train(baseline, place)
+            if training.status is not Status.COMPLETED:
+                raise CannotGate(f"The baseline cannot be trained: {training.status}, {training.detail}")
+            grade = self._grade(baseline, training, place)
         problems = suite_problems(grade, None)
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems[:20])
@@ -200,16 +202,12 @@ class Engine:
         if untried and (broken := self._tryout.problem(candidate)) is not None:
             self._reject(candidate, *broken)
             return
-        candidate, training = self._train(candidate)
-        if training.status is not Status.COMPLETED:
-            found = self._stopper.found(candidate)
-            if found is not None and found.stopped:
-                self._reject(candidate, None, training.detail, training=training, delta=-found.expected)
+        with self._workshop.place(candidate) as place:
+            candidate, training = self._train(candidate, place)
+            if training.status is not Status.COMPLETED:
+                self._reject_untrained(candidate, training)
                 return
-            reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
-            self._reject(candidate, training.status, reason, training.detail, training)
-            return
-        grade = self._grade(candidate, training)
+            grade = self._grade(candidate, training, place)
         seconds = time.monotonic() - started - self._workshop.waited(candidate.number)
         with self._judging:
             go_on()
@@ -222,7 +220,7 @@ class Engine:
                     )
                 self._decide(candidate, training, grade, decision, seconds)
 
-    def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:
+    def _train(self, candidate: Candidate, place: Place) -> tuple[Candidate, Training]:
         """Train a candidate under its first seed; returns it with the budget that it was granted."""
         seed = self._record.first_seed(candidate)
         known = [run for run in self._record.trainings(candidate) if run.seed == seed]
@@ -232,24 +230,25 @@ class Engine:
             self._observer.stage(candidate.number, "training", candidate.description)
         race, pace = self._stopper.watch(candidate, self._repeats.noise()), self._pacer.watch(candidate)
         training = self._workshop.train(
-            candidate, seed, self._progress(candidate), lambda running: pace(running) or race(running)
+            *(candidate, seed, self._progress(candidate), lambda running: pace(running) or race(running)),
+            place=place,
         )
         if pace.deviates:
             candidate = self._pacer.grant(candidate)
             self._observer.stage(candidate.number, "training", candidate.description)
-            training = self._workshop.train(candidate, seed, self._progress(candidate), race)
+            training = self._workshop.train(candidate, seed, self._progress(candidate), race, place=place)
         self._record.trained(candidate, training)
         return candidate, training
 
     def _progress(self, candidate: Candidate) -> Callable[[Progress | None], None]:
         return lambda progress: self._observer.progress(candidate.number, progress)
 
-    def _grade(self, candidate: Candidate, training: Training) -> Grade:
+    def _grade(self, candidate: Candidate, training: Training, place: Place) -> Grade:
         known = self._record.grades(candidate).get(training.seed)
         if known is not None:
             return known
         self._observer.stage(candidate.number, "grading", candidate.description)
-        grade = self._workshop.grade(candidate, training)
+        grade = self._workshop.grade(candidate, training, place=place)
         self._record.graded(candidate, training.seed, grade)
         return grade
 
@@ -258,6 +257,14 @@ class Engine:
         return sum(run.compute_seconds for run in self._record.trainings(candidate) if not run.reused)
 
     # -- verdicts
+
+    def _reject_untrained(self, candidate: Candidate, training: Training) -> None:
+        found = self._stopper.found(candidate)
+        if found is not None and found.stopped:
+            self._reject(candidate, None, training.detail, training=training, delta=-found.expected)
+            return
+        reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
+        self._reject(candidate, training.status, reason, training.detail, training)
 
     def _reject(
         self,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from pytest_evalloop.candidate.client import tail
-from pytest_evalloop.candidate.process import Limits, clean_environment, launch
+from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
 from pytest_evalloop.loop.crew import go_on
 from pytest_evalloop.records import Grade, ProcessResult, Status
 from pytest_evalloop.suite.assignment import Assignment, to_environment
@@ -41,7 +43,8 @@ class Suite:
 
 def collect(suite: Suite, assignment: Assignment, *, seconds: float) -> tuple[Collected | None, str]:
     """Collect the suite without running it; returns what it holds, or None and why it cannot be collected."""
-    lines, result, log = _run(suite, assignment, ["--collect-only"], seconds)
+    with begin(suite, assignment, seconds=seconds, extra=("--collect-only",)) as grading:
+        lines, result, log = grading.lines()
     found = [line for line in lines if isinstance(line, Collected)]
     finished = [line for line in lines if isinstance(line, Finished)]
     if result.returncode in (0, 5) and finished:
@@ -49,19 +52,42 @@ def collect(suite: Suite, assignment: Assignment, *, seconds: float) -> tuple[Co
     return None, _why(finished, log)
 
 
-def grade(
-    suite: Suite,
-    assignment: Assignment,
-    *,
-    seconds: float,
-    variables: Mapping[str, str] | None = None,
-) -> Grade:
-    """Run the suite on the assigned artifacts for at most `seconds` of wall clock and return what it said.
+class Grading:
+    """An eval process under way; one that began before the artifacts were there waits for `release`."""
 
-    `variables` are added to the environment of its process.
-    """
-    started = time.monotonic()
-    lines, result, log = _run(suite, assignment, [], seconds, variables)
+    def __init__(self, process: Process, outcomes: IO[bytes], gate: int | None, log: Path) -> None:
+        self._process = process
+        self._outcomes = outcomes
+        self._gate = gate
+        self._log = log
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since it began, or since it was released."""
+        return time.monotonic() - self._began
+
+    def release(self) -> None:
+        """Let it run its tests: the artifacts are there."""
+        if self._gate is not None:
+            with contextlib.suppress(OSError):  # it has ended already, and says how
+                os.write(self._gate, b"g")
+        self._began = time.monotonic()
+
+    def grade(self) -> Grade:
+        """Wait for its end and return what it said."""
+        return _grade(*self.lines(), self.seconds)
+
+    def lines(self) -> tuple[list[Line], ProcessResult, Path]:
+        """Wait for its end and return its lines, how it ended, and its log."""
+        result, number = self._process.wait(tick=go_on), self._outcomes.fileno()
+        try:
+            return decode(os.pread(number, os.fstat(number).st_size, 0)), result, self._log
+        except ValueError as error:
+            return [], replace(result, status=Status.CRASHED, detail=str(error)), self._log
+
+
+def _grade(lines: list[Line], result: ProcessResult, log: Path, seconds: float) -> Grade:
     outcomes = cases(lines)
     finished = [line for line in lines if isinstance(line, Finished)]
     honest = bool(finished) and finished[-1].exit_status == result.returncode
@@ -76,7 +102,7 @@ def grade(
         rates=tuple(line.rate for line in lines if isinstance(line, Judged)),
         scores=measured.scores,
         check_seconds=sum(line.seconds for line in lines if isinstance(line, Phase)),
-        wall_seconds=time.monotonic() - started,
+        wall_seconds=seconds,
         host_seconds=sum(line.seconds for line in lines if isinstance(line, HostStarted)),
         detail="" if honest and finished[-1].exit_status in (0, 1) else _why(finished, log, result),
         audit=measured.audit,
@@ -84,14 +110,21 @@ def grade(
     )
 
 
-def _run(
+@contextlib.contextmanager
+def begin(
     suite: Suite,
     assignment: Assignment,
-    extra: list[str],
+    *,
     seconds: float,
     variables: Mapping[str, str] | None = None,
-) -> tuple[list[Line], ProcessResult, Path]:
-    """Run one eval process; its outcome lines come through an unnamed file that nobody else can open."""
+    extra: Sequence[str] = (),
+    waits: bool = False,
+) -> Iterator[Grading]:
+    """Start the suite on the assigned artifacts, for at most `seconds` of wall clock; its tree is killed on leaving.
+
+    With `waits` it runs no test before it is released. `variables` are added to the environment of its
+    process. Its outcome lines come through an unnamed file that nobody else can open.
+    """
     logs = Path(assignment.logs)
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / "evals.log"
@@ -99,24 +132,25 @@ def _run(
     command += ["-c", str(suite.tree / suite.inifile)] if suite.inifile is not None else []
     command += ["-p", "no:cacheprovider", "--tb=short", "--color=no", *extra]
     command += ["-n", suite.workers] if suite.workers and not extra else []
-    with tempfile.TemporaryFile() as outcomes:
+    with contextlib.ExitStack() as stack:
+        outcomes = stack.enter_context(tempfile.TemporaryFile())
+        told_by, gate = os.pipe() if waits else (None, None)
+        for end in (told_by, gate):
+            if end is not None:
+                stack.callback(os.close, end)
+        passed = [outcomes.fileno()] + ([told_by] if told_by is not None else [])
         # No example that one candidate failed decides about the next, and none is kept in the trusted tree.
         told = {"HYPOTHESIS_STORAGE_DIRECTORY": str(logs / "hypothesis"), **(variables or {})}
-        environment = clean_environment(**told, **to_environment(assignment, outcomes.fileno()))
-        with launch(
+        environment = clean_environment(**told, **to_environment(assignment, outcomes.fileno(), told_by))
+        process = launch(
             command,
             cwd=suite.tree,
             env=environment,
             log=log,
             limits=Limits(wall_seconds=seconds),
-            pass_fds=[outcomes.fileno()],
-        ) as process:
-            result = process.wait(tick=go_on)
-        data = os.pread(outcomes.fileno(), os.fstat(outcomes.fileno()).st_size, 0)
-    try:
-        return decode(data), result, log
-    except ValueError as error:
-        return [], replace(result, status=Status.CRASHED, detail=str(error)), log
+            pass_fds=passed,
+        )
+        yield Grading(stack.enter_context(process), outcomes, gate, log)
 
 
 def _why(finished: list[Finished], log: Path, result: ProcessResult | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import confirm, suite_problems
@@ -137,7 +138,9 @@ class Judge:
         positions = _CLOSER * self._settings.audit
         with Crew[Grade](1) as crew:
             again = crew.submit(
-                lambda: self._workshop.grade(candidate, training, objective_only=True, positions=positions)
+                lambda: self._workshop.grade(
+                    candidate, training, Asked(objective_only=True, positions=positions)
+                )
             )
             contaminated = self._vault.contamination(candidate, grade) if self._vault is not None else ""
         decision = confirm(decision, grade, again.result())

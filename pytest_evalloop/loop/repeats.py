@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import headline
@@ -47,12 +48,14 @@ class Repeats:
         return failures
 
     def _one(self, candidate: Candidate, seed: int) -> str:
-        training = self._workshop.train(candidate, seed)
-        self._record.trained(candidate, training)
-        if training.status is not Status.COMPLETED:
-            ended = training.status.replace("_", " ")
-            return f"training {ended} under seed {seed}: {headline(training.detail)}"
-        self._observer.stage(candidate.number, "scoring", f"seed {seed}")
-        grade = self._workshop.grade(candidate, training, objective_only=True)
+        asked = Asked(objective_only=True)
+        with self._workshop.place(candidate, asked) as place:
+            training = self._workshop.train(candidate, seed, place=place)
+            self._record.trained(candidate, training)
+            if training.status is not Status.COMPLETED:
+                ended = training.status.replace("_", " ")
+                return f"training {ended} under seed {seed}: {headline(training.detail)}"
+            self._observer.stage(candidate.number, "scoring", f"seed {seed}")
+            grade = self._workshop.grade(candidate, training, asked, place)
         self._record.graded(candidate, seed, grade)
         return "" if grade.scores else f"val_bpb was not measured under seed {seed}: {headline(grade.detail)}"

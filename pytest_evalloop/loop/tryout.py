@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import first_line
 from pytest_evalloop.loop.record import Record
@@ -54,9 +55,8 @@ class Tryout:
         if training.status is not Status.COMPLETED:
             ended = training.status.replace("_", " ")
             return training.status, f"training {ended}: {first_line(training.detail)}", training.detail
-        grade = self._workshop.grade(
-            candidate, training, objective_only=True, positions=_POSITIONS, few=_BYTES
-        )
+        asked = Asked(objective_only=True, positions=_POSITIONS, few=_BYTES)
+        grade = self._workshop.grade(candidate, training, asked)
         if candidate.number:
             self._workshop.forget(training)
         if grade.scores:

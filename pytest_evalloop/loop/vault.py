@@ -6,9 +6,11 @@ import math
 import time
 from functools import partial
 
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import suite_problems
+from pytest_evalloop.loop.place import Place
 from pytest_evalloop.loop.record import FRESH, Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap
@@ -16,6 +18,7 @@ from pytest_evalloop.metric.statistics import SeedNoise, mean_scores, paired_dif
 from pytest_evalloop.records import Candidate, DocumentScore, Grade, Status, Training, VaultScore
 
 Scores = tuple[DocumentScore, ...]
+_VAULT = Asked(objective_only=True, split="vault")
 
 
 class Vault:
@@ -82,16 +85,19 @@ class Vault:
         return self._read(candidate, training)
 
     def _fresh(self, candidate: Candidate, seed: int) -> None:
-        training = self._workshop.train(candidate, seed)
-        self._record.trained(candidate, training)
-        if training.status is Status.COMPLETED:
-            self._read(candidate, training)
-        else:
+        with self._workshop.place(candidate, _VAULT) as place:
+            training = self._workshop.train(candidate, seed, place=place)
+            self._record.trained(candidate, training)
+            if training.status is Status.COMPLETED:
+                self._read(candidate, training, place)
+        if training.status is not Status.COMPLETED:
             self._observer.note(f"vault: candidate {candidate.number} cannot be trained under seed {seed}")
 
-    def _read(self, candidate: Candidate, training: Training) -> VaultScore | None:
+    def _read(
+        self, candidate: Candidate, training: Training, place: Place | None = None
+    ) -> VaultScore | None:
         self._observer.stage(candidate.number, "vault", "scoring documents that nobody has seen")
-        grade = self._workshop.grade(candidate, training, objective_only=True, split="vault")
+        grade = self._workshop.grade(candidate, training, _VAULT, place)
         if not grade.scores or grade.audit is None:
             problem = (suite_problems(grade, None) or ("nothing was measured",))[0]
             self._observer.note(f"the vault could not be read for candidate {candidate.number}: {problem}")

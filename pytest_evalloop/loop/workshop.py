@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-
-import msgspec
 
 from pytest_evalloop.candidate.pace import tryout
 from pytest_evalloop.candidate.progress import Progress, said
 from pytest_evalloop.candidate.side_by_side import Pace, Side, measure
 from pytest_evalloop.candidate.training import RunningTraining, Trainer, cap, environment_fingerprint
-from pytest_evalloop.loop.crew import go_on
-from pytest_evalloop.loop.grading import Suite, grade
+from pytest_evalloop.loop.assigning import SUITE, Asked, Assigner, Expected, worktree_name
+from pytest_evalloop.loop.crew import cores, go_on
+from pytest_evalloop.loop.grading import Grading, Suite
+from pytest_evalloop.loop.place import Place, ends_soon
 from pytest_evalloop.loop.slots import Slot, Slots
-from pytest_evalloop.records import Budget, Candidate, DocumentScore, Grade, Training
+from pytest_evalloop.records import Budget, Candidate, Grade, Training
 from pytest_evalloop.settings import Settings, parse_budget
 from pytest_evalloop.store.home import Home, disk
 from pytest_evalloop.store.workspace import Workspace
-from pytest_evalloop.suite.assignment import Assignment
 
 _SLOWER = 4.0
 _GRACE_SECONDS = 60.0
@@ -54,6 +52,7 @@ class Workshop:
         self._workspace = workspace
         self._trainer = trainer
         self._suite = suite
+        self._assigner = Assigner(settings, run, home, workspace, suite)
         self._slots = slots
         self._waited: dict[int, float] = {}
         self._noting = threading.Lock()
@@ -96,7 +95,7 @@ class Workshop:
     @contextlib.contextmanager
     def edit(self, number: int, commit: str) -> Iterator[Path]:
         """Yield a worktree at `commit` for a mutator to edit."""
-        with self._workspace.worktree(_worktree(number, "edit"), commit) as tree:
+        with self._workspace.worktree(worktree_name(number, "edit"), commit) as tree:
             yield tree
 
     def commit(self, worktree: Path, message: str) -> str:
@@ -129,21 +128,25 @@ class Workshop:
         seed: int,
         tick: Callable[[Progress | None], None] = lambda _: None,
         check: Callable[[RunningTraining], str] = lambda _: "",
+        *,
+        place: Place,
     ) -> Training:
         """Train a candidate under a seed, unless this very content was trained before.
 
         `tick` is told the progress. It is stopped once `check` gives a reason, a sentence; the progress file is
-        kept.
+        kept. In its `place` the grading gets ready when it is about to end.
         """
         budget = self._budget(candidate)
         key = self._key(candidate, seed, budget)
-        name = _worktree(candidate.number, f"seed-{seed}")
+        name = worktree_name(candidate.number, f"seed-{seed}")
         log = self.folder(candidate.number) / f"train-seed-{seed}.log"
+        if (found := self._trainer.find(key)) is not None:
+            return found
+        slot = place.slot()  # before the content: who holds that never waits for a slot
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._content(key, candidate.number))
             if (found := self._trainer.find(key)) is not None:
                 return found
-            slot = stack.enter_context(self._slot(candidate.number))
             tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
             running = stack.enter_context(
                 self._trainer.start(tree, key, seed, log, self._cap, budget, slot.variables)
@@ -154,6 +157,8 @@ class Workshop:
                 tick(progress)
                 if reason := check(running):
                     running.stop(reason)
+                elif self._may_get_ready and ends_soon(progress, running.elapsed):
+                    place.get_ready(Expected(running.artifacts, seed, finished=False))
 
             training = running.wait(watch)
             kept = self._curve(candidate.number, seed)
@@ -188,7 +193,7 @@ class Workshop:
             sides = []
             for who, name in ((candidate, "pace"), (incumbent, "pace-incumbent")):
                 tree = stack.enter_context(
-                    self._workspace.worktree(_worktree(candidate.number, name), who.commit)
+                    self._workspace.worktree(worktree_name(candidate.number, name), who.commit)
                 )
                 key = self._key(who, training.seed, budget)
                 sides.append(Side(tree, key, folder / f"train-{name}.log"))
@@ -227,7 +232,7 @@ class Workshop:
         if (found := self._trainer.find(key)) is not None:
             return found
         log = self.folder(candidate.number) / f"train-{amount:g}.log"
-        place = _worktree(candidate.number, f"least-{amount:g}")
+        place = worktree_name(candidate.number, f"least-{amount:g}")
         with (
             self._slot(candidate.number) as slot,
             self._workspace.worktree(place, candidate.commit) as tree,
@@ -241,49 +246,37 @@ class Workshop:
         self,
         candidate: Candidate,
         training: Training,
-        *,
-        objective_only: bool = False,
-        split: str = "val",
-        positions: int | None = None,
-        stand_in: str = "",
-        scores: Sequence[DocumentScore] = (),
-        few: int = 0,
+        asked: Asked = SUITE,
+        place: Place | None = None,
     ) -> Grade:
         """Run the trusted suite on trained artifacts, loaded by the candidate's own tree in its own process.
 
-        `split` (val or vault) is what is scored, `positions` how many of its positions are audited. A
-        `stand_in` answers in the candidate's place; those are graded side by side, so each without workers.
-        `scores` is what these artifacts are known to cost, so that a stand-in with the same costs is not scored.
-        `few` is how many bytes of documents are scored at most, 0 for all.
+        Where the training has just ended in a `place`, the suite waits there already.
         """
-        purpose = "tryout" if few else "audit" if positions else {"val": "grade"}.get(split, split)
-        name = f"canary-{stand_in}" if stand_in else f"{purpose}-seed-{training.seed}"
-        logs = self.folder(candidate.number) / name
-        known = logs / "scores.json"
-        if scores:
-            logs.mkdir(exist_ok=True)
-            known.write_bytes(msgspec.json.encode(scores))
-        suite = replace(self._suite, workers=None) if stand_in else self._suite
-        with (
-            self._slot(candidate.number) as slot,
-            self._workspace.worktree(_worktree(candidate.number, name), candidate.commit) as tree,
-        ):
-            assignment = Assignment(
-                root=str(self._settings.root),
-                tree=str(tree),
-                artifacts=training.artifacts,
-                logs=str(logs),
-                id=f"{self._run}/{candidate.number}",
-                commit=candidate.commit,
-                mutable=self._settings.mutable,
-                objective_only=objective_only,
-                split=split,
-                positions=positions,
-                stand_in=stand_in,
-                scores=str(known) if scores else "",
-                few=few,
-            )
-            return grade(suite, assignment, seconds=self._grade_seconds, variables=slot.variables)
+        with contextlib.ExitStack() as stack:
+            place = place or stack.enter_context(self.place(candidate, asked))
+            if (ready := place.ready(training, asked)) is not None:
+                return ready.grade()
+            there = Expected(Path(training.artifacts), training.seed)
+            return stack.enter_context(self._begin(candidate, asked, there, place.slot())).grade()
+
+    def place(self, candidate: Candidate, asked: Asked = SUITE) -> Place:
+        """Return a place for a training of a candidate and the grading after it."""
+        return Place(
+            asked,
+            lambda: self._slot(candidate.number),
+            lambda expected, slot: self._begin(candidate, asked, expected, slot),
+        )
+
+    def _begin(
+        self, candidate: Candidate, asked: Asked, expected: Expected, slot: Slot
+    ) -> contextlib.AbstractContextManager[Grading]:
+        return self._assigner.begin(candidate, asked, expected, slot, self._grade_seconds)
+
+    @property
+    def _may_get_ready(self) -> bool:
+        """Tell whether a training may be disturbed, or is not: one that is measured by the clock would suffer."""
+        return self._settings.budget.unit != "s" or cores() > self.places
 
     def faults(self) -> tuple[str, ...]:
         """Return the names of the faults that the suite can plant."""
@@ -325,8 +318,3 @@ class Workshop:
         who = f"{candidate.run}/{candidate.number}"
         lines = [f"Revoke {who}: {candidate.description}", "", reason, "", f"Revokes: {who}"]
         return self._workspace.commit_tree(tree, tip, "\n".join(lines) + "\n")
-
-
-def _worktree(number: int, what: str) -> str:
-    """Name a worktree after this process, so that loops of two runs never share one."""
-    return f"loop-{os.getpid()}-{number}-{what}"

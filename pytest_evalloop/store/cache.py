@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -17,6 +18,7 @@ from pytest_evalloop.store.home import StoreError, disk, remove_tree, sync_direc
 from pytest_evalloop.store.owner import Owner
 from pytest_evalloop.store.scope import matches
 
+_RECORD = "training.json"
 _DEEPEST = 64
 _LONGEST = 3000  # bytes of a path; with a file's name below it, what the system takes at most
 
@@ -42,7 +44,7 @@ def training_key(
     counted = {
         path: entry for path, entry in files.items() if not any(matches(glob, path) for glob in exclude)
     }
-    parts = ["training 1", budget, str(seed), command, str(len(environment))]
+    parts = ["training 2", budget, str(seed), command, str(len(environment))]
     for name in sorted(environment):
         parts += [name, environment[name]]
     for path in sorted(counted):
@@ -58,11 +60,15 @@ def training_key(
 class _Entry(msgspec.Struct, frozen=True):
     training: Training
     size: int
+    attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """The cache in one folder: complete entries, and attempts that their processes still work on."""
+    """The cache in one folder: attempts, a folder a key, of which a record beside them names the finished one.
+
+    An attempt never moves, so that what shall read its artifacts can be shown them while they are made.
+    """
 
     path: Path
 
@@ -74,7 +80,8 @@ class Artifacts:
         entry = self._entry(key)
         if entry is None:
             return None
-        return replace(entry.training, artifacts=str(self._place(key) / "artifacts"), reused=True)
+        place = self._place(key) / entry.attempt / "artifacts"
+        return replace(entry.training, artifacts=str(place), reused=True)
 
     def size(self, key: str) -> int | None:
         """Return the bytes that the artifacts of a finished training take, None if there is none."""
@@ -82,12 +89,12 @@ class Artifacts:
         return None if entry is None else entry.size
 
     def claim(self, key: str) -> Path:
-        """Return a new empty folder for one attempt to fill, on the file system of the cache.
+        """Return a new empty folder for one attempt to fill; it stays there if it is committed.
 
         Raises StoreError if it cannot be made.
         """
         # The owner is part of the name, so that no moment exists at which an attempt has none.
-        attempt = self._attempts / f"{Owner.current()}-{key[:16]}-{secrets.token_hex(4)}"
+        attempt = self._place(key) / f"{Owner.current()}-{secrets.token_hex(4)}"
         with disk(f"the folder {attempt}"):
             (attempt / "artifacts").mkdir(parents=True)
         return attempt / "artifacts"
@@ -107,7 +114,6 @@ class Artifacts:
         if training.status is not Status.COMPLETED:
             raise ValueError(f"a training that was {training.status.value} is not kept")
         attempt = artifacts.parent
-        place = self._place(key)
         with disk(f"the artifacts in {artifacts}"):
             try:
                 size = _settle(artifacts)
@@ -115,54 +121,63 @@ class Artifacts:
                 raise ArtifactsError(
                     f"The train command left {error.filename}, which cannot be read. Leave files readable."
                 ) from error
-            training = replace(training, key=key, artifacts=str(place / "artifacts"))
-            entry = _Entry(replace(training, artifacts=""), size)
-            write_atomically(attempt / "training.json", msgspec.json.encode(entry))
-            place.parent.mkdir(parents=True, exist_ok=True)
+            training = replace(training, key=key, artifacts=str(artifacts))
+            entry = _Entry(replace(training, artifacts=""), size, attempt.name)
+            written = attempt / _RECORD
+            write_atomically(written, msgspec.json.encode(entry))
+            sync_directory(attempt)
             try:
-                attempt.rename(place)
-            except OSError:
-                # A folder is not renamed onto one that holds something: another process was first.
+                self._record(key).hardlink_to(written)  # of several processes one is the first
+            except FileExistsError:
                 first = self.get(key)
                 if first is None:
                     raise
                 remove_tree(attempt)
                 return first
-            sync_directory(place.parent)
-            sync_directory(self.path)
+            for folder in (attempt.parent, attempt.parent.parent, self.path):
+                sync_directory(folder)
         return training
 
     def drop(self, key: str) -> None:
         """Forget a finished training; absent is fine. Raises StoreError if something of it is left."""
-        gone = self._attempts / f"{Owner.current()}-{key[:16]}-{secrets.token_hex(4)}"
         with disk(f"the folder {self._place(key)}"):
-            self._attempts.mkdir(parents=True, exist_ok=True)
-            try:
-                # As a whole: a record without its files would pass for a finished training.
-                self._place(key).rename(gone)
-            except FileNotFoundError:
+            entry = self._entry(key)
+            if entry is None:
                 return
-            remove_tree(gone)
+            # The record goes first: without its files it would pass for a finished training.
+            self._record(key).unlink(missing_ok=True)
+            remove_tree(self._place(key) / entry.attempt)
 
     def sweep(self) -> None:
         """Remove the attempts of processes that are gone; raises StoreError if something of them is left."""
-        with disk(f"the folder {self._attempts}"):
-            for attempt in self._attempts.glob("*"):
-                owner = Owner.parse(attempt.name)
-                if owner is None or not owner.alive:
-                    remove_tree(attempt)
+        with disk(f"the folder {self.path}"):
+            for place in [path for path in self.path.glob("*/*") if path.name.isalnum()]:
+                kept = self._kept(place.name)
+                for attempt in [path for path in place.iterdir() if path.is_dir()]:
+                    owner = Owner.parse(attempt.name)
+                    if (owner is None or not owner.alive) and attempt.name not in kept:
+                        remove_tree(attempt)
+                with contextlib.suppress(OSError):  # something is in it
+                    place.rmdir()
 
-    @property
-    def _attempts(self) -> Path:
-        return self.path / "attempts"
+    def _kept(self, key: str) -> set[str]:
+        """Return the names below a key's folder that are not to be removed."""
+        try:
+            entry = self._entry(key)
+        except StoreError:  # somebody may want to look at what lies beside a record that cannot be read
+            return {path.name for path in self._place(key).iterdir()}
+        return set() if entry is None else {entry.attempt}
 
     def _place(self, key: str) -> Path:
         if not key.isalnum():
             raise ValueError(f"{key!r} is no key of a training")
         return self.path / key[:2] / key
 
+    def _record(self, key: str) -> Path:
+        return self._place(key) / _RECORD
+
     def _entry(self, key: str) -> _Entry | None:
-        record = self._place(key) / "training.json"
+        record = self._record(key)
         try:
             return msgspec.json.decode(record.read_bytes(), type=_Entry)
         except (FileNotFoundError, NotADirectoryError):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 ASSIGNMENT = "EVALLOOP_ASSIGNMENT"
 OUTCOMES = "EVALLOOP_OUTCOMES"
+GATE = "EVALLOOP_GATE"
+"""The descriptor that a process waits at before its first test: it is told when the artifacts are there."""
 WORKING_TREE = "working tree"
 """The id of the candidate in a session that somebody started by hand."""
 
@@ -40,11 +42,18 @@ class Assignment:
     few: int = 0
 
 
-def to_environment(assignment: Assignment, outcomes: int) -> dict[str, str]:
-    """Return the environment variables that hand `assignment` to an eval process."""
+def to_environment(assignment: Assignment, outcomes: int, gate: int | None = None) -> dict[str, str]:
+    """Return the environment variables that hand `assignment` to an eval process, which may wait at a `gate`."""
     import msgspec
 
-    return {ASSIGNMENT: msgspec.json.encode(assignment).decode(), OUTCOMES: str(outcomes)}
+    handed = {ASSIGNMENT: msgspec.json.encode(assignment).decode(), OUTCOMES: str(outcomes)}
+    return handed if gate is None else {**handed, GATE: str(gate)}
+
+
+def wait_at_gate(environment: Mapping[str, str] = os.environ) -> bool:
+    """Wait until the artifacts are there, where a gate is in the way; tells whether there is anything to grade."""
+    gate = environment.get(GATE)
+    return gate is None or os.read(int(gate), 1) != b""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Assignment | None:

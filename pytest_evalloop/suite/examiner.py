@@ -21,7 +21,7 @@ from pytest_evalloop.protocols import Fault
 from pytest_evalloop.records import Audit, Document
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.assignment import Assignment
-from pytest_evalloop.suite.project import open_client
+from pytest_evalloop.suite.hosts import BLIND, HOST, Hosts
 from pytest_evalloop.suite.stand_in import Documents, StandIn, open_stand_in
 
 Blind = Callable[[], Client]
@@ -48,8 +48,11 @@ class Examiner:
     A stand-in that is assigned, one of `faults` or human text, answers in the candidate's place.
     """
 
-    def __init__(self, settings: Settings, assignment: Assignment, faults: Mapping[str, Fault]) -> None:
+    def __init__(
+        self, settings: Settings, assignment: Assignment, hosts: Hosts, faults: Mapping[str, Fault]
+    ) -> None:
         self.assignment = assignment
+        self._hosts = hosts
         self._settings = settings
         self._faults = faults
         self._samples: list[audit.Sample] = []
@@ -62,9 +65,9 @@ class Examiner:
         `human` asks for the documents of the control, should that be what is assigned.
         """
         opening: contextlib.AbstractContextManager[Subject] = (
-            open_stand_in(self._settings, self.assignment, self._faults, human)
+            open_stand_in(self._settings, self.assignment, self._hosts, self._faults, human)
             if self.assignment.stand_in
-            else open_client(self._settings, self.assignment, "host")
+            else self._hosts.open(HOST)
         )
         with opening as subject:
             yield subject
@@ -85,8 +88,7 @@ class Examiner:
             yield None
             return
         with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
-            opening = open_client(self._settings, self.assignment, "blind")
-            yield pool.submit(stack.enter_context, opening).result
+            yield pool.submit(stack.enter_context, self._hosts.open(BLIND)).result
 
     def measure(self, model: Subject, blind: Blind | None, documents: Sequence[Document]) -> Measured:
         """Return the exact bits per byte of `documents`, audited by `blind`.

@@ -11,16 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_evalloop.candidate.client import Client, connect
-from pytest_evalloop.candidate.process import Limits
-from pytest_evalloop.candidate.sandbox import for_candidates
-from pytest_evalloop.candidate.training import Trainer, cap, memory_limit, prepare
+from pytest_evalloop.candidate.training import Trainer, cap, prepare
 from pytest_evalloop.records import Status, Training
 from pytest_evalloop.settings import Settings, SettingsError, read, require
 from pytest_evalloop.store.cache import Artifacts
 from pytest_evalloop.store.home import Home, StoreError
 from pytest_evalloop.store.workspace import Workspace
-from pytest_evalloop.suite.assignment import WORKING_TREE, Assignment, from_environment, log_file
+from pytest_evalloop.suite.assignment import WORKING_TREE, Assignment, from_environment
+from pytest_evalloop.suite.hosts import BLIND, HOST, Hosts
 from pytest_evalloop.suite.imports import eval_files, mutable_imports
 
 SEED = 0
@@ -69,27 +67,25 @@ def assigned(settings: Settings, say: Callable[[str], None]) -> Iterator[Assignm
         raise pytest.UsageError(str(error)) from None
 
 
-@contextlib.contextmanager
-def open_client(settings: Settings, assignment: Assignment, host: str) -> Iterator[Client]:
-    """Yield a client of a fresh process of the candidate; raises `CandidateError` when it cannot be loaded."""
-    with connect(
-        tree=Path(assignment.tree),
-        artifacts=Path(assignment.artifacts),
-        load=settings.load,
-        primer=read_primer(settings, assignment),
-        log=log_file(assignment, host),
-        limits=Limits(memory_bytes=memory_limit(settings)),
-        answer_seconds=settings.grade_seconds,
-        identity=(assignment.id, assignment.commit),
-        sandbox=for_candidates(settings),
-    ) as client:
-        yield client
+def hosts_of(settings: Settings, assignment: Assignment) -> Hosts:
+    """Return what starts the candidate's processes; raises `pytest.UsageError` if its sandbox does not work."""
+    try:
+        return Hosts(settings, assignment)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
-def read_primer(settings: Settings, assignment: Assignment) -> bytes:
-    """Return the primer in the candidate's tree, empty where there is none."""
-    primer = Path(assignment.tree) / settings.prompt if settings.prompt else None
-    return primer.read_bytes() if primer is not None and primer.is_file() else b""
+def hosts_ahead(settings: Settings) -> Hosts | None:
+    """Start the processes of the candidate that a loop assigned; None where something stands in for it.
+
+    They import while this process collects. Raises `pytest.UsageError` if their sandbox does not work.
+    """
+    assignment = from_environment()
+    if assignment is None or assignment.stand_in:
+        return None
+    hosts = hosts_of(settings, assignment)
+    hosts.start(HOST, BLIND)
+    return hosts
 
 
 def prepared_root(settings: Settings) -> Path:

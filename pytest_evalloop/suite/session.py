@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from pytest_evalloop.suite.assignment import ASSIGNMENT, OUTCOMES
+from pytest_evalloop.suite.assignment import ASSIGNMENT, OUTCOMES, wait_at_gate
 from pytest_evalloop.suite.failure_modes import MarkerError, sentence
 from pytest_evalloop.suite.tally import Judgement, Tally
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_evalloop.records import Rate
     from pytest_evalloop.settings import Settings
     from pytest_evalloop.suite.examiner import Examiner, Measured, Subject
+    from pytest_evalloop.suite.hosts import Hosts
     from pytest_evalloop.suite.living import Living
     from pytest_evalloop.suite.outcomes import Line
     from pytest_evalloop.suite.stand_in import Documents
@@ -50,6 +52,7 @@ class SuiteSession:
         self._trouble = ""
         self._refusal = ""
         self._session: pytest.Session | None = None
+        self._hosts: Hosts | None = None
         self._writer = None
         if self._main and OUTCOMES in os.environ:
             from pytest_evalloop.suite.outcomes import Writer
@@ -60,8 +63,13 @@ class SuiteSession:
 
     @pytest.hookimpl
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Remember the session, to stop it when the candidate cannot even be loaded."""
+        """Remember the session, to stop it when the candidate cannot even be loaded, and start the candidate."""
         self._session = session
+        asks = self._config.getoption("dist", "no") == "no" and not self._config.option.collectonly
+        if ASSIGNMENT in os.environ and asks:  # the main process of xdist asks nothing itself
+            from pytest_evalloop.suite.project import hosts_ahead
+
+            self._hosts = hosts_ahead(self.settings())
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -177,7 +185,9 @@ class SuiteSession:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Judge every rate once all its cases, of all workers, are in."""
+        """Run no test before there is something to grade; judge every rate once all its cases are in."""
+        if self._main and not wait_at_gate():
+            raise pytest.exit.Exception("the training did not end well, so there is nothing to grade")
         result = yield
         if self._main and not session.config.option.collectonly:
             for judgement in self._tally.judge():
@@ -209,7 +219,9 @@ class SuiteSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the objective and the last line."""
+        """End the candidate, and write the objective and the last line."""
+        if self._hosts is not None:
+            self._hosts.__exit__(None, None, None)
         if self._writer is None:
             return
         from pytest_evalloop.records import Audit, DocumentScore
@@ -262,27 +274,29 @@ class SuiteSession:
     def examiner(self) -> Iterator[Examiner]:
         """Yield the examiner of what this session grades; stop the session when there is nothing to grade."""
         from pytest_evalloop.suite.examiner import Examiner
-        from pytest_evalloop.suite.project import assigned
+        from pytest_evalloop.suite.project import assigned, hosts_of
 
         with contextlib.ExitStack() as stack:
             settings = self.settings()
             try:
                 assignment = stack.enter_context(assigned(settings, self.say))
+                hosts = self._hosts or stack.enter_context(hosts_of(settings, assignment))
             except pytest.UsageError as error:
                 raise self._stop(str(error)) from None
-            yield Examiner(settings, assignment, self._faults() if assignment.stand_in else {})
+            yield Examiner(settings, assignment, hosts, self._faults() if assignment.stand_in else {})
 
     @contextlib.contextmanager
     def connect(self, examiner: Examiner, human: Documents) -> Iterator[Subject]:
         """Yield the candidate that is to be graded, or its stand-in; stop the session when it cannot be loaded."""
         from pytest_evalloop.candidate.client import CandidateError
 
+        started = time.monotonic()
         with contextlib.ExitStack() as stack:
             try:
                 client = stack.enter_context(examiner.open(human))
             except CandidateError as error:
                 raise self._stop(str(error)) from None
-            self._note["host"] = client.start_seconds
+            self._note["host"] = time.monotonic() - started
             yield client
 
     @contextlib.contextmanager

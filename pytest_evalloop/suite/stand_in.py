@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.assignment import Assignment
 from pytest_evalloop.suite.control import HumanText
 from pytest_evalloop.suite.faults import HUMAN, Rewritten, expecting
-from pytest_evalloop.suite.project import open_client, read_primer
+from pytest_evalloop.suite.hosts import HOST, Hosts, read_primer
 
 Documents: TypeAlias = Callable[[], Sequence[Document]]
 """Asks for the documents that people wrote, once the control needs them."""
@@ -36,7 +35,6 @@ class StandIn:
         self.id, self.commit = identity
         self.primer = primer
         self.primer_tokens: tuple[int, ...] = tuple(model.encode(primer)) if primer else ()
-        self.start_seconds = 0.0
         self.known: dict[tuple[str, int], DocumentScore] = {}
 
     def known_score(self, documents: Sequence[Document]) -> BitsPerByte | None:
@@ -82,9 +80,9 @@ class StandIn:
 class Supplies:
     """The materials of a fault: the training text, and the baseline's process once it is asked for."""
 
-    def __init__(self, settings: Settings, assignment: Assignment, stack: contextlib.ExitStack) -> None:
+    def __init__(self, settings: Settings, hosts: Hosts, stack: contextlib.ExitStack) -> None:
         self._settings = settings
-        self._assignment = assignment
+        self._hosts = hosts
         self._stack = stack
 
     @cached_property
@@ -105,20 +103,23 @@ class Supplies:
 
     @cached_property
     def _client(self) -> Client:
-        client = self._stack.enter_context(open_client(self._settings, self._assignment, "host"))
+        client = self._stack.enter_context(self._hosts.open(HOST))
         client.primer, client.primer_tokens = b"", ()
         return client
 
 
 @contextlib.contextmanager
 def open_stand_in(
-    settings: Settings, assignment: Assignment, faults: Mapping[str, Fault], human: Documents
+    settings: Settings,
+    assignment: Assignment,
+    hosts: Hosts,
+    faults: Mapping[str, Fault],
+    human: Documents,
 ) -> Iterator[StandIn]:
     """Yield the stand-in that an assignment names; raises `CandidateError` when it cannot be made."""
     name = assignment.stand_in
-    started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        supplies = Supplies(settings, assignment, stack)
+        supplies = Supplies(settings, hosts, stack)
         try:
             if name == HUMAN:
                 text = HumanText([document.text for document in human()])
@@ -132,7 +133,6 @@ def open_stand_in(
             raise CandidateError(f"{name!r} cannot be planted: {type(error).__name__}: {error}") from error
         if assignment.scores and isinstance(expecting(model), Client):
             stand_in.known = _read_scores(Path(assignment.scores))
-        stand_in.start_seconds = time.monotonic() - started
         yield stand_in
 
 

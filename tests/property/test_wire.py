@@ -17,13 +17,15 @@ lengths = st.lists(st.integers(-(2**63), 2**64 - 1), max_size=5)
 integers = st.integers(-(2**63), 2**64 - 1)
 words = st.text(max_size=20)
 requests = st.one_of(
-    st.builds(wire.Load, words, words, words),
+    st.builds(wire.Import, words, words),
+    st.builds(wire.Load, words),
     st.builds(wire.Encode, lengths),
     st.builds(wire.Nll, integers, lengths),
     st.builds(wire.Logits, integers, lengths),
     st.builds(wire.Generate, integers, integers, st.floats(allow_nan=False)),
 )
 replies = st.one_of(
+    st.builds(wire.Imported),
     st.builds(wire.Ready, lengths),
     st.builds(wire.Arrays, lengths),
     st.builds(wire.Text),

@@ -78,9 +78,10 @@ def test_a_training_is_kept_whole(artifacts: Artifacts) -> None:
     assert (Path(kept.artifacts) / "deep/er/model.bin").read_bytes() == b"weights"
     assert artifacts.get(KEY) == replace(kept, reused=True)
     assert artifacts.size(KEY) == 9
-    assert not folder.exists()
+    assert Path(kept.artifacts) == folder
     artifacts.drop(KEY)
     assert artifacts.get(KEY) is None
+    assert not folder.parent.exists()
 
 
 def test_the_cache_may_move(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -155,12 +156,35 @@ def test_sweep_takes_attempts_of_the_dead_only(artifacts: Artifacts) -> None:
     assert len(list(mine.parent.parent.iterdir())) == 2
     artifacts.sweep()
     assert [path.name for path in mine.parent.parent.iterdir()] == [mine.parent.name]
+    artifacts.discard(mine)
+    artifacts.sweep()
+    assert list(artifacts.path.glob("*/*")) == []
     Artifacts(artifacts.path / "none").sweep()
+
+
+def test_sweep_leaves_what_a_process_that_is_gone_has_finished(artifacts: Artifacts) -> None:
+    code = f"""if True:
+        import os, pathlib
+        from pytest_evalloop.records import Status, Training
+        from pytest_evalloop.store.cache import Artifacts
+        cache = Artifacts(pathlib.Path({str(artifacts.path)!r}))
+        folder = cache.claim({KEY!r})
+        (folder / "whole").write_text("done")
+        cache.commit({KEY!r}, folder, Training({KEY!r}, 0, Status.COMPLETED, "", 1.0, 1.0, 1))
+        os._exit(9)
+    """
+    assert subprocess.run((sys.executable, "-c", code), check=False).returncode == 9
+    artifacts.sweep()
+    kept = artifacts.get(KEY)
+    assert kept is not None
+    assert (Path(kept.artifacts) / "whole").read_text() == "done"
 
 
 def test_a_record_that_cannot_be_read_is_named(artifacts: Artifacts) -> None:
     kept = artifacts.commit(KEY, artifacts.claim(KEY), TRAINING)
-    (Path(kept.artifacts).parent / "training.json").write_text("{")
+    (Path(kept.artifacts).parents[1] / "training.json").write_text("{")
+    artifacts.sweep()
+    assert Path(kept.artifacts).is_dir()
     with pytest.raises(StoreError, match=r"training\.json cannot be read.*trains anew"):
         artifacts.get(KEY)
     with pytest.raises(ValueError, match="no key"):

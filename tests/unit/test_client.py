@@ -147,7 +147,6 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def test_the_client_says_whose_answers_they_are(honest: Client) -> None:
     assert (honest.id, honest.commit) == ("main/3", "c0ffee")
-    assert 0 < honest.start_seconds < 60
 
 
 def test_tokens_and_their_bytes_come_from_the_candidate(honest: Client) -> None:
