@@ -151,7 +151,8 @@ class Grade:
 
     `exit_status` is that of the eval process, None when it did not report one. `scores` is empty
     when the objective was not measured. `check_seconds` is the tests' own time, `host_seconds` what
-    starting hosts cost inside of it. `documents` is a digest of what was scored.
+    starting hosts cost inside of it, `compute_seconds` the CPU seconds of the eval process with its hosts.
+    `documents` is a digest of what was scored.
     """
 
     status: Status
@@ -165,6 +166,7 @@ class Grade:
     detail: str = ""
     audit: Audit | None = None
     documents: str = ""
+    compute_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

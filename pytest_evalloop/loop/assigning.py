@@ -38,6 +38,11 @@ class Asked:
     scores: tuple[DocumentScore, ...] = ()
     few: int = 0
 
+    @property
+    def ordinary(self) -> bool:
+        """Whether it costs about what grading the baseline did: the same documents, and no closer look."""
+        return self.split == "val" and self.positions is None and not self.stand_in
+
     def name(self, seed: int) -> str:
         """Return what such a grading of a training under a seed is called."""
         if self.stand_in:
@@ -48,6 +53,14 @@ class Asked:
 
 SUITE = Asked()
 """The whole suite, on the candidate itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """What a grading may use at most: seconds of wall clock, and an ordinary one CPU seconds; None is no cap."""
+
+    seconds: float
+    compute: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +84,9 @@ class Assigner:
 
     @contextlib.contextmanager
     def begin(
-        self, candidate: Candidate, asked: Asked, expected: Expected, slot: Slot, seconds: float
+        self, candidate: Candidate, asked: Asked, expected: Expected, slot: Slot, most: Most
     ) -> Iterator[Grading]:
-        """Start a grading for at most some seconds; it waits to be released where the artifacts are not finished.
+        """Start a grading that uses no more than it may; it waits to be released where the artifacts are not finished.
 
         The artifacts are loaded by the candidate's own tree, in processes of their own.
         """
@@ -101,9 +114,15 @@ class Assigner:
                 scores=str(known) if asked.scores else "",
                 few=asked.few,
             )
-            most = seconds if expected.finished else seconds + PATIENCE
-            waits = not expected.finished
-            with begin(suite, assignment, seconds=most, variables=slot.variables, waits=waits) as grading:
+            begun = begin(
+                suite,
+                assignment,
+                seconds=most.seconds if expected.finished else most.seconds + PATIENCE,
+                compute=most.compute if asked.ordinary else None,
+                variables=slot.variables,
+                waits=not expected.finished,
+            )
+            with begun as grading:
                 yield grading
 
 

@@ -107,6 +107,7 @@ def _grade(lines: list[Line], result: ProcessResult, log: Path, seconds: float) 
         detail="" if honest and finished[-1].exit_status in (0, 1) else _why(finished, log, result),
         audit=measured.audit,
         documents=measured.documents,
+        compute_seconds=result.cpu_seconds,
     )
 
 
@@ -116,14 +117,16 @@ def begin(
     assignment: Assignment,
     *,
     seconds: float,
+    compute: float | None = None,
     variables: Mapping[str, str] | None = None,
     extra: Sequence[str] = (),
     waits: bool = False,
 ) -> Iterator[Grading]:
     """Start the suite on the assigned artifacts, for at most `seconds` of wall clock; its tree is killed on leaving.
 
-    With `waits` it runs no test before it is released. `variables` are added to the environment of its
-    process. Its outcome lines come through an unnamed file that nobody else can open.
+    It may use `compute` CPU seconds, those of the candidate's hosts included. With `waits` it runs no test before
+    it is released. `variables` are added to the environment of its process. Its outcome lines come through an
+    unnamed file that nobody else can open.
     """
     logs = Path(assignment.logs)
     logs.mkdir(parents=True, exist_ok=True)
@@ -147,7 +150,7 @@ def begin(
             cwd=suite.tree,
             env=environment,
             log=log,
-            limits=Limits(wall_seconds=seconds),
+            limits=Limits(wall_seconds=seconds, cpu_seconds=compute),
             pass_fds=passed,
         )
         yield Grading(stack.enter_context(process), outcomes, gate, log)

@@ -15,7 +15,7 @@ from pytest_evalloop.candidate.pace import tryout
 from pytest_evalloop.candidate.progress import Progress, said
 from pytest_evalloop.candidate.side_by_side import Pace, Side, measure
 from pytest_evalloop.candidate.training import RunningTraining, Trainer, cap, environment_fingerprint
-from pytest_evalloop.loop.assigning import SUITE, Asked, Assigner, Expected, worktree_name
+from pytest_evalloop.loop.assigning import SUITE, Asked, Assigner, Expected, Most, worktree_name
 from pytest_evalloop.loop.crew import cores, go_on
 from pytest_evalloop.loop.grading import Grading, Suite
 from pytest_evalloop.loop.place import Place, ends_soon
@@ -25,8 +25,8 @@ from pytest_evalloop.settings import Settings, parse_budget
 from pytest_evalloop.store.home import Home, disk
 from pytest_evalloop.store.workspace import Workspace
 
-_SLOWER = 4.0
-_GRACE_SECONDS = 60.0
+_SLOWER, _GRACE_SECONDS = 4.0, 60.0  # times the baseline's grading, and so many seconds of wall clock besides
+_DEARER, _GRACE_COMPUTE = 2.0, 5.0  # the same of CPU seconds, which no other process disturbs
 _PATIENCE = 0.2  # seconds between two looks at whether the loop goes on
 
 
@@ -58,13 +58,14 @@ class Workshop:
         self._noting = threading.Lock()
         self._contents: dict[str, threading.Lock] = {}
         self._cap = cap(settings, None)
-        self._grade_seconds = settings.grade_seconds
+        self._most = Most(settings.grade_seconds)
 
     def limit(self, training: Training, graded: Grade) -> None:
         """Cap all further work by what the baseline used."""
         self._cap = cap(self._settings, training)
-        self._grade_seconds = min(
-            self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS
+        self._most = Most(
+            min(self._settings.grade_seconds, _SLOWER * graded.wall_seconds + _GRACE_SECONDS),
+            _DEARER * graded.compute_seconds + _GRACE_COMPUTE if graded.compute_seconds else None,
         )
 
     @property
@@ -271,7 +272,7 @@ class Workshop:
     def _begin(
         self, candidate: Candidate, asked: Asked, expected: Expected, slot: Slot
     ) -> contextlib.AbstractContextManager[Grading]:
-        return self._assigner.begin(candidate, asked, expected, slot, self._grade_seconds)
+        return self._assigner.begin(candidate, asked, expected, slot, self._most)
 
     @property
     def _may_get_ready(self) -> bool:

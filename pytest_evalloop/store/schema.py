@@ -123,7 +123,11 @@ ALTER TABLE candidates ADD COLUMN against INTEGER;
 ALTER TABLE candidates ADD COLUMN fell INTEGER;
 """
 
-MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE, _PARALLEL)
+_SCORING = """
+ALTER TABLE grades ADD COLUMN compute_seconds REAL NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: Final = (_FIRST, _AUDIT, _NOISE, _PARALLEL, _SCORING)
 """Step i brings a ledger from `user_version` i to i + 1; a step that was released is never edited."""
 
 

@@ -56,3 +56,49 @@ def test_a_hidden_inner_loop_is_granted_half_the_steps(project: Project) -> None
     assert isinstance(after, float)
     assert after < 1.4 * before
     assert project.rows("SELECT budget FROM candidates WHERE number = 0") == [("",)]
+
+
+SLOW = """
+from pytest_evalloop import Proposal
+
+BURN = '''
+import time
+
+from model.adapter import NGram
+
+
+def burn(self, text, encode=NGram.encode):
+    while time.process_time() < 300:
+        pass
+    return encode(self, text)
+
+
+NGram.encode = burn
+'''
+
+
+class Slow:
+    def propose(self, brief):
+        path = Path(brief.worktree, "model/adapter.py")
+        code = path.read_text()
+        path.write_text(code + BURN.replace("from model.adapter import NGram\\n", ""))
+        return Proposal("takes its time to score")
+
+
+def pytest_evalloop_mutators() -> None:
+    return {"slow": lambda settings: Slow()}
+"""
+
+
+def test_scoring_has_a_cap_of_what_the_baseline_took(project: Project) -> None:
+    project.write("conftest.py", (project.path / "conftest.py").read_text() + SLOW)
+    project.commit()
+    status, output = project.loop("--evalloop-candidates", "1", "--evalloop-mutator", "slow")
+    assert status == 0, output
+    (row,) = [row for row in project.results() if row["verdict"] == "rejected"]
+    used = re.search(r"timed out: used (\d+\.\d) CPU seconds, allowed (\d+\.\d)", row["reason"])
+    assert used is not None, row["reason"]
+    ((baseline,),) = project.rows("SELECT compute_seconds FROM grades WHERE number = 0 AND seed = 0")
+    assert isinstance(baseline, float)
+    assert float(used[2]) == round(2 * baseline + 5, 1)
+    project.wait_until_no_process_is_left()

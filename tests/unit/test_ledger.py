@@ -266,7 +266,7 @@ def test_a_newer_schema_is_left_alone(ledger: Ledger, path: Path) -> None:
     ledger._connection.execute("PRAGMA user_version = 9")
     ledger.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema 9.*schema 4.*Upgrade"):
+    with pytest.raises(StoreError, match=r"schema 9.*schema 5.*Upgrade"):
         Ledger.open(path)
     assert path.read_bytes() == before
 
