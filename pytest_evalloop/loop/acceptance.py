@@ -16,10 +16,12 @@ from pytest_evalloop.metric.sequential import critical_values, prospect
 from pytest_evalloop.metric.statistics import (
     Difference,
     SeedNoise,
+    beyond_seeds,
     critical_value,
     independent,
     mean_scores,
     paired_difference,
+    seeds_over_documents,
     student,
 )
 from pytest_evalloop.records import Decision, DocumentScore, Verdict
@@ -28,6 +30,8 @@ CONFIDENCE = 0.95
 """Of the interval that is printed beside an improvement."""
 FLATTERY = 2.0
 """Seed noises by which the number of a just accepted candidate may be too low."""
+FEW = 3
+"""Fresh seeds of an incumbent once the noise is known."""
 _SHAPE = -2.0  # of the spending: little of the level early, when hardly anything is known
 
 
@@ -52,14 +56,15 @@ class Rule:
     level: float = 0.01
     most_seeds: int = 8
     least_effect: float = 0.0
-    hope: float = 0.06
+    hope: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What is known of a candidate after so many seeds: its fall in bits per byte, and what it rests on.
 
-    `error` is the paired standard error over documents, `incumbent` and `candidate` count independent seeds;
+    `error` is the standard error over documents, beyond what seeds do to them, `incumbent` and `candidate` count
+    independent seeds;
     `final` says that a further seed would tell nothing more.
     """
 
@@ -133,7 +138,7 @@ def judge(
         weighed = weigh(look, noise, rule, floor)
         training = noise.sd * math.sqrt(1 / look.incumbent + 1 / look.candidate)
         counts = f"{look.incumbent} and {look.candidate}"
-        why = f"documents ±{difference.standard_error:.4f}, seeds ±{training:.4f} from {counts}"
+        why = f"documents ±{look.error:.4f}, seeds ±{training:.4f} from {counts}"
         rest = f"; the seed alone moves bpb by {noise.sd:.4f}{_hope(look, weighed, rule)}{_luck(before, candidate)}"
     fall = f"bpb {before:.4f} -> {after:.4f}{seeds}: the fall of {_bits(delta)}"
     return _verdict(
@@ -150,6 +155,16 @@ def _verdict(weighed: Weighed, delta: float, seeds: int, reason: str, rest: str)
     if weighed.accepted:
         return Decision(Verdict.ACCEPTED, reason.format("exceeds"), delta, margin, low, high, seeds)
     return Decision(Verdict.REJECTED, reason.format("is within") + rest, delta, margin, low, high, seeds)
+
+
+def enough(noise: SeedNoise | None, seeds: int) -> int:
+    """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.
+
+    So many (`seeds`) that the noise is known, then a few, and one where seeds change nothing.
+    """
+    if noise is None or noise.freedom < seeds - 2:
+        return 1 if noise is not None and noise.still else seeds
+    return min(seeds, FEW)
 
 
 def promising(
@@ -237,7 +252,11 @@ def _look(
     known, found = (
         independent([bits_per_byte(run.scores) for run in runs], noise) for runs in (incumbent, candidate)
     )
-    return Look(difference.delta, difference.standard_error, known, found, final=found < len(candidate))
+    error, seeded = difference.standard_error, seeds_over_documents([run.scores for run in incumbent])
+    if seeded is not None:
+        # The incumbent's seeds, which nobody chose, speak for both sides; never more than the noise counts.
+        error = beyond_seeds(error, min(seeded, noise.sd), 1 / len(incumbent) + 1 / len(candidate))
+    return Look(difference.delta, error, known, found, final=found < len(candidate))
 
 
 def _mean(runs: tuple[Measurement, ...]) -> float:

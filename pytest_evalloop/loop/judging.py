@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
+from pytest_evalloop.loop.acceptance import (
+    Measurement,
+    Rule,
+    enough,
+    fallen_back,
+    judge,
+    promising,
+    shares_weights,
+)
 from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
@@ -19,8 +27,6 @@ from pytest_evalloop.records import Candidate, Decision, Grade, Training, Verdic
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.project import SEED
 
-FEW = 3
-"""Fresh seeds of an incumbent once the noise is known."""
 _CLOSER = 8  # times as many positions are audited before an acceptance counts
 
 
@@ -90,14 +96,7 @@ class Judge:
         return min(max(1, missing), self._workshop.places)
 
     def _enough(self) -> int:
-        """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.
-
-        So many that the noise is known, then a few, and one where seeds change nothing.
-        """
-        noise, seeds = self._repeats.noise(), self._settings.seeds
-        if noise is None or noise.freedom < seeds - 2:
-            return 1 if noise is not None and noise.still else seeds
-        return min(seeds, FEW)
+        return enough(self._repeats.noise(), self._settings.seeds)
 
     def _refer(self, incumbent: Candidate, missing: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""

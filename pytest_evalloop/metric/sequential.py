@@ -85,13 +85,14 @@ def _excess(bound: float, *, points: Any, density: Any, deviation: float, share:
 
 
 def prospect(estimate: float, variance: float, last: float, bound: float) -> float:
-    """Return the chance that the last look exceeds `bound`, were the truth exactly what was estimated so far.
+    """Return the chance that the last look exceeds `bound`, as far as the estimate so far tells the truth.
 
     `estimate` has `variance`, the last look's estimate will have variance `last`, and `bound` is in units of
-    the estimate (conditional power under the current trend: Jennison and Turnbull, chapter 10).
+    the estimate. What the estimate may be wrong by counts (predictive power with a flat prior: Jennison and
+    Turnbull, chapter 10): were it taken for the truth, one unlucky seed would look hopeless.
     """
     remaining = variance - last
     if remaining <= 0:
         return 1.0 if estimate > bound else 0.0
-    # The last estimate is the present one pulled towards the new evidence: its mean is `estimate` itself.
-    return _NORMAL.cdf((estimate - bound) / math.sqrt(last * remaining / variance))
+    # The last estimate and how far it moves until then are independent, so that their variances add up.
+    return _NORMAL.cdf((estimate - bound) / math.sqrt(remaining))

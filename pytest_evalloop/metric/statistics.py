@@ -124,6 +124,35 @@ def paired_difference(old: Sequence[DocumentScore], new: Sequence[DocumentScore]
     return Difference(delta, math.sqrt(count / (count - 1)) * residual / total)
 
 
+def seeds_over_documents(runs: Sequence[Sequence[DocumentScore]]) -> float | None:
+    """Return the standard error over documents that the seed alone leaves to one training, in bits per byte.
+
+    `runs` are those of one tree under different seeds, over the same documents: each is paired with their mean,
+    and the squared errors are divided by the degrees of freedom. None for fewer than two runs. Raises
+    `ValueError` when the documents differ.
+    """
+    if len(runs) < 2:
+        return None
+    mean = mean_scores(runs)
+    apart = math.hypot(*(paired_difference(mean, run).standard_error for run in runs))
+    return apart / math.sqrt(len(runs) - 1)
+
+
+def beyond_seeds(error: float, seeded: float, share: float) -> float:
+    """Return the standard error over documents of what two trees differ by, without what their seeds differ by.
+
+    A paired `error` over documents comes from both, as each training errs on other documents. The second part
+    has the variance `seeded` squared for one training and `share` times that for the difference of two means,
+    so `share` is 1/m + 1/n; it is in the noise between seeds already, and would count twice. All errors are
+    in bits per byte. What is infinite stays so.
+    """
+    if not (math.isfinite(error) and math.isfinite(seeded)):
+        return error
+    known = seeded * math.sqrt(share)
+    # Two roots instead of squares: no cost, however absurd, overflows on the way.
+    return math.sqrt(error - known) * math.sqrt(error + known) if error > known else 0.0
+
+
 def critical_value(confidence: float, freedom: int | None) -> float:
     """Return the one-sided quantile of Student's t with `freedom` degrees, of the normal for None."""
     if freedom is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -287,3 +288,54 @@ def test_a_stricter_level_accepts_less(
         > weigh(look, noise, Rule(level=0.05)).margin
         > 0
     )
+
+
+@pytest.mark.parametrize(("known", "more"), [(3, 0), (5, 0), (8, 0), (8, 60), (3, 12)])
+def test_all_looks_together_err_as_rarely_as_promised_though_the_noise_is_estimated(
+    known: int, more: int
+) -> None:
+    draws, rule = 200_000, Rule(hope=0.0)
+    numbers = np.random.default_rng(known + more)
+    incumbent = numbers.normal(size=(draws, max(known, rule.most_seeds)))
+    candidate = numbers.normal(size=(draws, rule.most_seeds))
+    squares = numbers.chisquare(more, draws) if more else np.zeros(draws)
+    found = np.zeros(draws, dtype=bool)
+    for seeds in range(1, rule.most_seeds + 1):
+        ours, theirs = candidate[:, :seeds], incumbent[:, : max(known, seeds)]
+        later = candidate[:, 1:seeds]  # the first is chosen as soon as there is a second
+        freedom = more + theirs.shape[1] - 1 + max(0, seeds - 2)
+        spread = squares + theirs.var(axis=1) * theirs.shape[1]
+        spread += later.var(axis=1) * later.shape[1] if seeds > 2 else 0.0
+        # Without an error over documents, margins grow as the noise does
+        margin = weigh(Look(0.0, 0.0, theirs.shape[1], seeds), SeedNoise(1.0, freedom), rule).margin
+        found |= theirs.mean(axis=1) - ours.mean(axis=1) > margin * np.sqrt(spread / freedom)
+    assert 0.009 < float(found.mean()) < 0.0115
+
+
+def test_candidates_that_change_nothing_are_rejected_though_their_seeds_err_on_other_documents() -> None:
+    """Half of the noise is that every training errs on other documents, so that it must not count twice."""
+    numbers, size, count, whole = np.random.default_rng(1), 100, 24, 0.01
+    rule, noise = Rule(), SeedNoise(whole, 60)
+    repeats, accepted = {0.0: 1000, 2.0: 300}, {0.0: 0, 2.0: 0}
+
+    def runs(number: int, effect: float, key: str) -> Runs:
+        shared = numbers.normal(0, whole * math.sqrt(0.5), (number, 1))
+        alone = numbers.normal(0, whole * math.sqrt(0.5 * count), (number, count))
+        bits = (2.4 - effect * whole + shared + alone) * size
+        return tuple(
+            Measurement(
+                f"{key} {seed}", seed, tuple(DocumentScore(str(i), b, size) for i, b in enumerate(row))
+            )
+            for seed, row in enumerate(bits.tolist())
+        )
+
+    for effect in accepted:
+        for _ in range(repeats[effect]):
+            incumbent, candidate = runs(8, 0.0, "old"), runs(rule.most_seeds, effect, "new")
+            for seeds in range(1, rule.most_seeds + 1):
+                decision = judge(incumbent, candidate[:seeds], (), noise, rule)
+                if decision is not None:
+                    accepted[effect] += decision.verdict is Verdict.ACCEPTED
+                    break
+    assert accepted[0.0] <= 20  # ten are expected of a thousand, at most
+    assert accepted[2.0] >= 0.75 * repeats[2.0]  # 0.58 where it does

@@ -99,8 +99,10 @@ def test_a_better_estimate_has_the_better_prospects(
 
 def test_the_prospect_is_how_often_the_last_look_succeeds() -> None:
     estimate, variance, last, bound, draws = 0.7, 9 / 8, 7 / 24, 1.3, 400_000
-    # What the remaining seeds say on their own, were the truth what was estimated
-    news = np.random.default_rng(0).normal(estimate, math.sqrt(1 / (1 / last - 1 / variance)), draws)
+    numbers = np.random.default_rng(0)
+    truth = numbers.normal(estimate, math.sqrt(variance), draws)  # as far as it is known
+    # What the remaining seeds say on their own
+    news = numbers.normal(truth, math.sqrt(1 / (1 / last - 1 / variance)))
     weight = last / variance
     final = weight * estimate + (1 - weight) * news
     assert prospect(estimate, variance, last, bound) == pytest.approx(

@@ -8,7 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_evalloop.loop.acceptance import Measurement, Rule, fallen_back, judge, promising, shares_weights
+from pytest_evalloop.loop.acceptance import (
+    Measurement,
+    Rule,
+    enough,
+    fallen_back,
+    judge,
+    promising,
+    shares_weights,
+)
 from pytest_evalloop.loop.passing import confirm, first_line, suite_problems
 from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
@@ -105,7 +113,7 @@ def test_what_an_audit_cannot_tell_from_nothing_is_no_improvement() -> None:
 
 def test_a_fall_below_the_least_effect_does_not_count() -> None:
     rule = Rule(least_effect=0.02)
-    small = judge(OLD, (measured(2.381),), (), QUIET, rule)
+    small = judge(OLD, (measured(2.383),), (), QUIET, rule)
     assert small is not None
     assert (small.verdict, small.margin) == (Verdict.REJECTED, 0.02)
     large = judge(OLD, (measured(2.379),), (), QUIET, rule)
@@ -212,7 +220,7 @@ def test_a_seed_that_wins_by_chance_is_rejected_with_a_sentence_that_says_why() 
     assert decision.seeds == 3
     assert "the seed alone moves bpb by 0.0120" in decision.reason
     assert decision.reason.endswith("; the first seed alone said a fall of 0.0300")
-    assert re.search(r"8 seeds would show a gain with a chance of under 1 %", decision.reason)
+    assert re.search(r"8 seeds would show a gain with a chance of 2 %", decision.reason)
 
 
 def test_identical_results_under_different_seeds_buy_no_certainty() -> None:
@@ -257,8 +265,25 @@ def test_a_candidate_is_promising_within_two_noises_of_a_number_that_flatters() 
     assert not promising((), (measured(1.0),), None)
 
 
+@pytest.mark.parametrize(
+    ("noise", "seeds", "wanted"),
+    [
+        (None, 8, 8),
+        (SeedNoise(0.01, 5), 8, 8),
+        (SeedNoise(0.01, 6), 8, 3),
+        (SeedNoise(0.01, 60), 2, 2),
+        (SeedNoise(0.0, 0), 8, 1),
+    ],
+)
+def test_an_incumbent_has_enough_seeds_for_what_is_known_of_the_noise(
+    noise: SeedNoise | None, seeds: int, wanted: int
+) -> None:
+    assert enough(noise, seeds) == wanted
+
+
 def test_an_improvement_within_the_noise_is_rejected_with_its_numbers() -> None:
-    decision = judged(2.399, SeedNoise(0.01, 30))
+    incumbent = seeds([2.39, 2.41, 2.40, 2.395, 2.405, 2.385, 2.415, 2.40], "old")
+    decision = decide(incumbent, (measured(2.399),), (), SeedNoise(0.01, 30))
     assert decision.verdict is Verdict.REJECTED
     assert decision.reason.startswith("bpb 2.4000 -> 2.3990: the fall of 0.0010 is within the margin of 0.0")
     assert "would show a gain with a chance of" in decision.reason
@@ -329,6 +354,41 @@ def test_an_absurd_cost_is_rejected_and_no_crash(bits: float) -> None:
     absurd = Measurement("new", 0, tuple(DocumentScore(str(size), bits, size) for size in SIZES))
     assert decide(OLD, (absurd,), (), QUIET).verdict is Verdict.REJECTED
     assert decide((absurd, absurd), OLD, (), QUIET).verdict is Verdict.REJECTED
+
+
+def tilted(bpb: float, key: str, tilt: float) -> Measurement:
+    """Return a measurement in which short texts cost more than the others, or less, at the same bpb."""
+    more = [tilt * (1 if size < 200 else -180 / 650) * size for size in SIZES]
+    scores = (
+        DocumentScore(str(size), bpb * size + bits, size) for size, bits in zip(SIZES, more, strict=True)
+    )
+    return Measurement(key, 0, tuple(scores))
+
+
+def documents_error(decision: Decision) -> float:
+    return float(re.findall(r"documents ±(\d\.\d+)", decision.reason)[0])
+
+
+def test_what_seeds_do_to_documents_counts_once() -> None:
+    noise = SeedNoise(0.1, 60)
+    even = [tilted(2.4, f"old {tilt}", 0.0) for tilt in (-1, 1)]
+    uneven = [tilted(2.4, f"old {tilt}", 0.03 * tilt) for tilt in (-1, 1)]
+    candidate = (tilted(1.6, "new", 0.03),)
+    alone, among = (decide(tuple(old), candidate, (), noise) for old in (even, uneven))
+    assert documents_error(alone) > 0.005  # the trees differ by documents, as far as anybody knows
+    assert documents_error(among) == 0.0  # the incumbent's seeds differ as much
+    widths = [(found.high or math.inf) - (found.low or 0.0) for found in (alone, among)]
+    assert widths[1] < widths[0] < math.inf
+    unknown = decide((uneven[0],), (tilted(1.6, "new", 0.0),), (), noise)
+    assert documents_error(unknown) > 0.005  # a single seed does not tell
+
+
+def test_never_more_is_taken_off_the_documents_than_the_noise_puts_back() -> None:
+    old = tuple(tilted(2.4, f"old {tilt}", 0.03 * tilt) for tilt in (-1, 1))
+    new = (tilted(2.0, "new", 0.03),)
+    still = decide(old, (*new, tilted(2.0, "new again", 0.03)), (), SeedNoise(0.0, 0))
+    full = decide((tilted(2.4, "old", 0.0),), (*new, tilted(2.0, "new again", 0.03)), (), SeedNoise(0.0, 0))
+    assert still.margin == pytest.approx(full.margin)
 
 
 def test_a_failed_suite_is_rejected_however_good_the_number_is() -> None:

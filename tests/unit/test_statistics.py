@@ -11,11 +11,13 @@ from scipy import stats
 
 from pytest_evalloop.metric.statistics import (
     SeedNoise,
+    beyond_seeds,
     critical_value,
     independent,
     mean_scores,
     paired_difference,
     seed_noise,
+    seeds_over_documents,
     student,
     upper_bound,
 )
@@ -161,3 +163,61 @@ def test_the_paired_error_is_that_of_a_bootstrap_over_documents() -> None:
 
     unpaired = math.hypot(*(statistics.stdev(bits / sizes) for bits in (old_bits, new_bits))) / math.sqrt(80)
     assert difference.standard_error < unpaired / 10
+
+
+def test_of_two_seeds_each_has_half_the_variance_of_their_difference() -> None:
+    sizes = [100, 250, 80]
+    one, other = documents([240.0, 600.0, 200.0], sizes), documents([250.0, 590.0, 190.0], sizes)
+    apart = paired_difference(one, other).standard_error
+    assert seeds_over_documents([one, other]) == pytest.approx(apart / math.sqrt(2))
+    assert seeds_over_documents([one, other, one]) == pytest.approx(apart / math.sqrt(3))
+    assert seeds_over_documents([one]) is None
+    assert seeds_over_documents([]) is None
+
+
+def test_what_seeds_leave_is_zero_where_they_move_all_documents_alike_and_unknown_for_one_document() -> None:
+    sizes = [100, 250, 80]
+    runs = [documents([bpb * size for size in sizes], sizes) for bpb in (2.4, 2.5, 2.3)]
+    assert seeds_over_documents(runs) == pytest.approx(0.0, abs=1e-12)
+    assert seeds_over_documents([documents([3.0], [1]), documents([1.0], [1])]) == math.inf
+
+
+def test_what_seeds_do_to_documents_is_told_from_what_trees_do() -> None:
+    random = np.random.default_rng(3)
+    count, size, seeded, trees = 4000, 1000, 0.3, 0.2
+    old = 2.4 + random.normal(0, 0.3, count)
+    new = old + random.normal(0, trees, count)
+
+    def runs(tree: np.ndarray[tuple[int], np.dtype[np.float64]], number: int) -> list[list[DocumentScore]]:
+        drawn = tree + random.normal(0, 0.5, (number, 1)) + random.normal(0, seeded, (number, count))
+        return [documents((row * size).tolist(), [size] * count) for row in drawn]
+
+    known, found = runs(old, 5), runs(new, 2)
+    alone = seeds_over_documents(known)
+    assert alone is not None
+    assert alone == pytest.approx(seeded / math.sqrt(count), rel=0.05)
+    error = paired_difference(mean_scores(known), mean_scores(found)).standard_error
+    assert error == pytest.approx(
+        math.hypot(trees, seeded * math.sqrt(1 / 5 + 1 / 2)) / math.sqrt(count), rel=0.1
+    )
+    assert beyond_seeds(error, alone, 1 / 5 + 1 / 2) == pytest.approx(trees / math.sqrt(count), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "seeded", "share", "left"),
+    [
+        (5.0, 4.0, 1.0, 3.0),
+        (5.0, 2.0, 4.0, 3.0),
+        (5.0, 0.0, 2.0, 5.0),
+        (5.0, 5.0, 1.0, 0.0),
+        (4.0, 5.0, 1.0, 0.0),
+        (5e300, 4e300, 1.0, 3e300),
+        (math.inf, 1.0, 1.0, math.inf),
+        (math.inf, math.inf, 1.0, math.inf),
+        (1.0, math.inf, 1.0, 1.0),
+    ],
+)
+def test_the_part_of_the_seeds_is_taken_off_in_squares(
+    error: float, seeded: float, share: float, left: float
+) -> None:
+    assert beyond_seeds(error, seeded, share) == pytest.approx(left)
