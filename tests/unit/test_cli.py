@@ -76,7 +76,7 @@ def test_a_spreadsheet_goes_out_and_what_was_edited_comes_back(
     with sheet.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([head, first, *rest])
     assert run(judged, "review", "--apply", str(sheet), "--dry-run") == 0
-    assert "1 cells changed" in capsys.readouterr().out
+    assert ": 1 cell changed" in capsys.readouterr().out
     with Labels.open(judged / "evals/labels") as labels:
         assert labels.get(first[0]).note == ""
     assert run(judged, "review", "--apply", str(sheet), "--by", "reader") == 0

@@ -109,7 +109,7 @@ def test_modes_are_kept_edited_and_removed_only_as_they_were_seen(desk: Desk, tm
     with pytest.raises(ModeConflictError, match="was changed meanwhile"):
         desk.keep_mode(Mode("FM-01", "three"), first)
     desk.change("t-0", 0, {"modes": {"FM-01": True}})
-    with pytest.raises(ReviewError, match="1 labels speak of FM-01, t-0 among them"):
+    with pytest.raises(ReviewError, match=r"FM-01 stands in 1 label \(t-0\), so it was not removed"):
         desk.remove_mode("FM-01")
     assert read_modes(tmp_path) == (second,)
     desk.undo()
