@@ -24,6 +24,7 @@ from pytest_evalloop.review.splits import Split, human, read_splits
 from pytest_evalloop.review.traces import Library, ReviewError
 
 WAYS: Final = ("random", "stratified", "outliers", "disagreements")
+_COLLECTED: Final = {0, 5}  # pytest found tests, or none
 _NAMES: Final = "random:100, outliers:50 or disagreements:50"
 
 
@@ -130,16 +131,13 @@ def _checks(place: Place, library: Library) -> list[tuple[str, str, Mapping[str,
         answer = Path(folder) / "answer.json"
         errand = msgspec.json.encode(Errand(str(place.home.traces), str(place.labels), str(answer)))
         done = _pytest(evals, place.root, {ERRAND: errand.decode()})
-        try:
-            found = read_answer(answer)
-        except OSError:
-            if done.returncode == 5:  # there are no evals
-                return []
+        if done.returncode not in _COLLECTED:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
             raise ReviewError(
                 f"The checks could not be tried: pytest ended with status {done.returncode} when it collected "
                 f"{', '.join(evals)}. Mend that and run the same command again.\n{tail}"
-            ) from None
+            )
+        found = read_answer(answer) if answer.exists() else []
     for each in found:
         if each.problem:
             remark(f"{each.check} {each.problem}")

@@ -61,7 +61,7 @@ class Arrivals:
         try:
             with file.open("rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
-                if before.inode != inode or size < before.bytes:  # it is another file, or was cut
+                if before.inode != inode or size <= before.bytes:  # another file, or written anew
                     before = _Read(inode)
                 stream.seek(before.bytes)
                 data = stream.read()

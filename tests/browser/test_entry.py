@@ -73,8 +73,8 @@ def test_the_page_has_no_secret_in_its_address_and_scripts_cannot_read_the_cooki
 
 def test_a_link_on_another_site_opens_the_page(reading: Desk, tabs: Tabs) -> None:
     page = tabs.context.new_page()
-    page.route("http://site.example/", lambda route: route.fulfill(body=link, content_type="text/html"))
     link = f"<a href={reading.address}>go</a>"
+    page.route("http://site.example/", lambda route: route.fulfill(body=link, content_type="text/html"))
     page.goto("http://site.example/")
     page.click("a")
     page.wait_for_selector("html[data-ready]")
