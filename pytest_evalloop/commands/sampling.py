@@ -75,9 +75,9 @@ def _disagreements(
     otherwise = f"Or draw otherwise: --sample random:{wish.count}."
     if not voices:
         raise ReviewError(
-            f"Nobody can disagree: in {', '.join(settings(place.root).evals)} there is no function with @check, and "
-            "no judge was asked about these traces. Write a check (pytest-evalloop review --scaffold FM-01) or ask "
-            f"a judge (pytest-evalloop judge FM-01). {otherwise}"
+            f"Nobody can disagree: no function with @check in {', '.join(settings(place.root).evals)} and no judge has "
+            "a verdict on these traces. Write a check (pytest-evalloop review --scaffold FM-01) or ask a judge "
+            f"(pytest-evalloop judge FM-01). {otherwise}"
         )
     people = {mode: human(labels.values(), mode) for mode in said}
     traces = list(library.traces.values())

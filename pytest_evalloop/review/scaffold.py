@@ -203,9 +203,8 @@ def _excerpt(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Yield string literals that joined are the text, each on a line of its own: one a line, more for long ones."""
-    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
-        yield from (quoted(line[start : start + _WIDTH]) for start in range(0, len(line), _WIDTH))
+    """Yield string literals that joined are the text, each on a line of its own and ending with a word."""
+    return map(quoted, re.findall(rf".{{1,{_WIDTH}}}(?:\s|$)|\S+\s?", text))
 
 
 def quoted(text: str) -> str:

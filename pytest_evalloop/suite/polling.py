@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     errand = msgspec.json.decode(os.environ[ERRAND], type=Errand)
     library = Library.load(Path(errand.traces), Path(errand.labels))
     found = checks([item for item in items if isinstance(item, pytest.Function)], config.rootpath)
-    said = list(try_out(found, lambda _: library.traces.values()))
+    said = list(try_out(found, lambda _: library.traces.values(), "traces"))
     write_atomically(Path(errand.answer), msgspec.json.encode(said), durable=False)
 
 

@@ -251,7 +251,7 @@ def test_a_sample_of_disagreements_asks_checks_judges_and_people(
     who = [f"evals/test_bad.py::{name}" for name in ("says_bad", "says_bad_or_new")]
     assert set(found.values()) == {"drawn at random", f"{MODE}: {who[0]} passes it and {who[1]} fails it"}
     assert sum(why != "drawn at random" for why in found.values()) == 10
-    assert "gave no verdict on 120 of 120 labelled traces" in capsys.readouterr().err
+    assert "gave no verdict on 120 of 120 traces, " in capsys.readouterr().err
     assert not (judged / "prd.md").exists()
     with Labels.open(judged / "evals/labels", write=True) as labels:  # people say the opposite of some
         stored = Library.load(judged / ".evalloop/traces", judged / "evals/labels").traces
