@@ -85,9 +85,9 @@ def _disagreements(
     number = sum(pick.why != sampling.AT_RANDOM for pick in found)
     if not number:
         raise ReviewError(
-            f"There is no disagreement: {count(voices, 'check or judge', 'checks and judges')} spoke on "
-            f"{count(len(traces), 'trace')}, say the same as people where these labelled the failure mode, and do not "
-            f"contradict each other elsewhere. {otherwise}"
+            f"There is no disagreement on {count(len(traces), 'trace')}, having heard "
+            f"{count(voices, 'check or judge', 'checks and judges')}: wherever people labelled the failure mode they say "
+            f"the same, and nowhere else do two contradict each other. {otherwise}"
         )
     picks = sampling.disagreements(traces, said, people, wish.count, wish.seed)
     remark(f"{count(number, 'trace')} on which checks, judges and people differ; some others at random.")

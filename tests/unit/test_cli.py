@@ -228,7 +228,7 @@ def test_without_opinions_there_is_nothing_to_disagree_about(judged: Path) -> No
         draw_disagreements(judged)
     (judged / "evals/test_bad.py").write_text(CHECKS.replace('text == "fine"', "False"))
     with pytest.raises(
-        ReviewError, match="There is no disagreement: 2 checks and judges spoke on 120 traces"
+        ReviewError, match="There is no disagreement on 120 traces, having heard 2 checks and judges: "
     ):
         draw_disagreements(judged)
     (judged / "evals/test_bad.py").write_text("import nothing_like_it\n")
