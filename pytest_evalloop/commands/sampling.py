@@ -86,8 +86,8 @@ def _disagreements(
     if not number:
         raise ReviewError(
             f"There is no disagreement on {count(len(traces), 'trace')}, having heard "
-            f"{count(voices, 'check or judge', 'checks and judges')}: wherever people labelled the failure mode they say "
-            f"the same, and nowhere else do two contradict each other. {otherwise}"
+            f"{count(voices, 'check or judge', 'checks and judges')}: wherever people labelled the failure mode they "
+            f"say the same, and nowhere else do two contradict each other. {otherwise}"
         )
     picks = sampling.disagreements(traces, said, people, wish.count, wish.seed)
     remark(f"{count(number, 'trace')} on which checks, judges and people differ; some others at random.")
