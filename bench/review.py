@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,8 +106,12 @@ def server(root: Path) -> Iterator[tuple[str, float]]:
         assert process.stdout is not None
         try:
             address = process.stdout.readline().rpartition(" ")[2].strip()
-            with urllib.request.urlopen(address) as answer:
-                assert b"</html>" in answer.read()
+            # As a browser does: the address hands a cookie out, with which the page is fetched.
+            jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            for each in (address, urllib.parse.urljoin(address, "/")):
+                with jar.open(each) as answer:
+                    text = answer.read()
+            assert b'id="trace"' in text
             yield address, time.perf_counter() - started
         finally:
             process.kill()

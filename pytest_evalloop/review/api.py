@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_evalloop.review.desk import Desk, ModeConflictError, NotFoundError, Since, label_json, mode_json
+from pytest_evalloop.review.entry import Entry
 from pytest_evalloop.review.guard import Guard, hosts_of
 from pytest_evalloop.review.labels import Conflict
 from pytest_evalloop.review.modes import Mode
@@ -29,14 +30,17 @@ _MARK: Final = "{{token}}"
 Handler = Callable[["Request"], "Response"]
 
 
-def application(desk: Desk, port: int, token: str) -> ASGIApp:
-    """Return the ASGI application of one desk that listens on a port of loopback."""
+def application(desk: Desk, port: int, token: str, entry: Entry) -> ASGIApp:
+    """Return the ASGI application of one desk that listens on a port of loopback.
+
+    `token` is the proof that changes carry, `entry` lets browsers in.
+    """
     from starlette.applications import Starlette
     from starlette.routing import Route
 
     routes = Api(desk, token).routes()
     app = Starlette(routes=[Route(path, answered(act), methods=[verb]) for verb, path, act in routes])
-    return Guard(app, hosts_of(port), token)
+    return Guard(app, hosts_of(port), token, entry)
 
 
 def answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_evalloop.review import present
+from pytest_evalloop.review.arrivals import Arrivals
+from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.labels import Conflict, Label, Labels
 from pytest_evalloop.review.modes import Mode, read_modes, write_modes
 from pytest_evalloop.review.traces import Library, ReviewError, StoredTrace
@@ -55,27 +57,41 @@ class Desk:
     """One labeller's desk: the traces to read and the labels given so far; safe under several threads."""
 
     def __init__(
-        self, library: Library, labels: Labels, modes_folder: Path, by: str, why: Mapping[str, str]
+        self,
+        library: Library,
+        labels: Labels,
+        modes_folder: Path,
+        by: str,
+        why: Mapping[str, str],
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`why` says of traces by id why they are shown; `arrivals` brings those that are recorded meanwhile."""
         self._library, self._labels, self._folder, self._by = library, labels, modes_folder, by
-        self._why = why
+        self._why, self._arrivals = why, arrivals
         self._lock = threading.RLock()
         self._boot = secrets.token_hex(4)
         self._seen, self._changed = dict[str, Label](), list[str]()
 
     def index(self) -> Json:
         """Return what is known of all traces without their contents, all labels and all modes."""
+        news = self.news(Since("", 0))  # first, since it may bring traces
+        library = self._library
         return {
             "project": str(self._folder.resolve()),
             "by": self._by,
-            "traces": [outline(stored, self._why) for stored in self._library.traces.values()],
-            "problems": self._library.problems,
-            **self.news(Since("", 0)),
+            "problems": library.problems,
+            **news,
+            "traces": [outline(stored, self._why) for stored in library.traces.values()],
         }
 
     def news(self, since: Since) -> Json:
-        """Return the labels that changed since then (all, if this server was not running then), and the modes."""
+        """Return the labels that changed since then (all, if this server was not running then), and the modes.
+
+        And how many traces there are now: a page that knows fewer asks for the index when its reader wants them.
+        """
         with self._lock:
+            if self._arrivals is not None:
+                self._library = self._arrivals.into(self._library)
             self._labels.refresh()
             self._notice()
             known = since.boot == self._boot and since.count <= len(self._changed)
@@ -84,6 +100,7 @@ class Desk:
                 "at": str(Since(self._boot, len(self._changed))),
                 "labels": [label_json(self._labels.get(trace)) for trace in changed],
                 "modes": self.modes(),
+                "known": len(self._library.traces),
             }
 
     def _notice(self) -> None:
@@ -169,9 +186,10 @@ class Desk:
         with self._lock:
             speaking = [trace for trace, label in self._labels.all().items() if identity in label.modes]
             if speaking:
+                others = ", …" if speaking[1:] else ""
                 raise ReviewError(
-                    f"{len(speaking)} labels speak of {identity}, {speaking[0]} among them, so it was not removed. "
-                    "Take it off there first, or give it another title."
+                    f"{identity} stands in {count(len(speaking), 'label')} ({speaking[0]}{others}), so it was not "
+                    "removed. Take it off there first, or give it another title."
                 )
             write_modes(self._folder, [mode for mode in read_modes(self._folder) if mode.id != identity])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +19,8 @@ from pytest_evalloop.review.traces import StoredTrace
 from pytest_evalloop.review.wording import SCHEMA, AnswerError, Verdict, enclosed, messages, parse
 from pytest_evalloop.store.home import disk, write_atomically
 
+Progress = Callable[[int, int], None]
+"""Hears how many are done, and of how many."""
 AT_ONCE: Final = 4
 """How many requests an endpoint gets at the same time."""
 
@@ -38,30 +42,59 @@ def judgements(
     *,
     repeat: int = 0,
     environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Judgement]:
     """Return what a judge says of each trace, by trace id, asking only for what the folder `cache` lacks.
 
     Every `repeat` is asked for on its own, so that repeats tell how steady a judge is. An endpoint is needed only
-    if something has to be asked. Raises `JudgeError`, naming judge and trace, when there is no verdict; those that
+    if something has to be asked; `progress` hears how many traces of all are judged by then, before the first
+    answer and after each. Raises `JudgeError`, naming judge and trace, when there is no verdict; those that
     came in until then are kept.
     """
     asked = list(traces)
     environment = os.environ if environment is None else environment
-    folder = cache / judge.fingerprint
-    files = {each.id: folder / f"{_key(each, repeat)}.json" for each in asked}
+    files = _files(judge, asked, cache, repeat)
     found = {each.id: _kept(files[each.id], each.id) for each in asked}
     missing = [each for each in asked if found[each.id] is None]
     if missing:
+        told = _teller(progress, len(asked) - len(missing), len(asked))
         with ExitStack() as stack:
             endpoint = stack.enter_context(_endpoint(judge, environment))
             pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
             # Called before the pool is waited for: whoever is in the queue when one fails is not asked.
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            ask = _asker(judge, endpoint, files)
+            ask = _asker(judge, endpoint, files, told)
             waiting = [pool.submit(ask, each) for each in missing]
             for each, result in zip(missing, waiting, strict=True):
                 found[each.id] = result.result()
     return {trace: judgement for trace, judgement in found.items() if judgement is not None}
+
+
+def kept(judge: Judge, traces: Iterable[StoredTrace], cache: Path) -> dict[str, Judgement]:
+    """Return what a judge said before of traces, by trace id; nothing is asked."""
+    asked = list(traces)
+    files = _files(judge, asked, cache, 0)
+    found = {each.id: _kept(files[each.id], each.id) for each in asked}
+    return {trace: judgement for trace, judgement in found.items() if judgement is not None}
+
+
+def _files(judge: Judge, traces: Iterable[StoredTrace], cache: Path, repeat: int) -> dict[str, Path]:
+    folder = cache / judge.fingerprint
+    return {each.id: folder / f"{_key(each, repeat)}.json" for each in traces}
+
+
+def _teller(progress: Progress | None, done: int, of: int) -> Callable[[], None]:
+    """Return what the threads call after each answer, and tell where it begins."""
+    if progress is None:
+        return lambda: None
+    lock, numbers = threading.Lock(), itertools.count(done)
+
+    def told() -> None:
+        with lock:
+            progress(next(numbers), of)
+
+    told()
+    return told
 
 
 def _endpoint(judge: Judge, environment: Mapping[str, str]) -> Endpoint:
@@ -76,13 +109,15 @@ def _endpoint(judge: Judge, environment: Mapping[str, str]) -> Endpoint:
         raise JudgeError(f"Judge {judge.mode} cannot be asked: {error}") from error
 
 
-def _asker(judge: Judge, endpoint: Endpoint, files: Mapping[str, Path]) -> Callable[[StoredTrace], Judgement]:
+def _asker(
+    judge: Judge, endpoint: Endpoint, files: Mapping[str, Path], told: Callable[[], None]
+) -> Callable[[StoredTrace], Judgement]:
     shown = [(example.trace.trace, example.verdict) for example in judge.examples]
 
     def ask(stored: StoredTrace) -> Judgement:
-        told = messages(judge.prompt, shown, stored.trace)
+        request = messages(judge.prompt, shown, stored.trace)
         try:
-            verdict = parse(endpoint.ask(judge.model, told, SCHEMA, judge.parameters))
+            verdict = parse(endpoint.ask(judge.model, request, SCHEMA, judge.parameters))
         except AnswerError as error:
             raise JudgeError(
                 f"Judge {judge.mode} gave no verdict on trace {stored.id}: {error}. Nothing was counted. "
@@ -94,6 +129,7 @@ def _asker(judge: Judge, endpoint: Endpoint, files: Mapping[str, Path]) -> Calla
                 "What was judged so far is kept; run the same command again."
             ) from error
         _keep(files[stored.id], verdict)
+        told()
         return Judgement(stored.id, verdict.passed, verdict.critique)
 
     return ask

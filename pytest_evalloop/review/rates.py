@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_evalloop.review.counts import count
+
 if TYPE_CHECKING:
     from pytest_evalloop.review.events import Label
     from pytest_evalloop.review.modes import Mode
@@ -143,7 +145,7 @@ def saturation(labels: Iterable[Label], *, enough: int = READ, quiet: int = QUIE
         known.update(mode for mode, occurs in label.modes.items() if occurs)
         found.append(len(known))
     read = len(found)
-    since = sum(count == found[-1] for count in found) - (1 if known else 0)
+    since = sum(each == found[-1] for each in found) - (1 if known else 0)
     saturated = read >= enough and since >= quiet
     return Saturation(read, tuple(found), since, saturated, _sentence(read, len(known), since, enough, quiet))
 
@@ -152,7 +154,7 @@ def _sentence(read: int, modes: int, since: int, enough: int, quiet: int) -> str
     """Say how far the search has come, and what that does not prove."""
     if read == 0:
         return f"Nothing is labelled yet. Read about {enough} traces, until {quiet} in a row show no new failure mode."
-    seen = f"{_count(read, 'trace')} read, {_count(modes, 'failure mode')} found"
+    seen = f"{count(read, 'trace')} read, {count(modes, 'failure mode')} found"
     seen += f", none new in the last {since}." if since else ", a new one in the last trace."
     if read >= enough and since >= quiet:
         rule = f"That is saturated by the rule ({enough} read, none new in {quiet})"
@@ -161,13 +163,9 @@ def _sentence(read: int, modes: int, since: int, enough: int, quiet: int) -> str
         rule = f"Read on until {enough} are read and {quiet} in a row show none that is new:"
     often, seldom = RARE
     return (
-        f"{seen} {rule} a mode with {often:.0%} prevalence stays unseen in {_count(since, 'trace')} with probability "
-        f"{unseen(often, since):.0%}, one with {seldom:.0%} in {_count(read, 'trace')} with {unseen(seldom, read):.0%}."
+        f"{seen} {rule} a mode with {often:.0%} prevalence stays unseen in {count(since, 'trace')} with probability "
+        f"{unseen(often, since):.0%}, one with {seldom:.0%} in {count(read, 'trace')} with {unseen(seldom, read):.0%}."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def agreement(said: Mapping[str, bool], human: Mapping[str, bool]) -> Agreement:

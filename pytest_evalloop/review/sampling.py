@@ -23,6 +23,10 @@ RANDOM_SHARE: Final = 0.2
 RARE: Final = 0.05
 """The share of traces up to which a value of metadata is rare."""
 
+Said = Mapping[str, Mapping[str, Mapping[str, bool]]]
+"""What passes by failure mode, name of a check or judge, and trace id."""
+
+AT_RANDOM: Final = "drawn at random"
 _ABSENT: Final = "(absent)"
 
 
@@ -36,7 +40,7 @@ class Pick:
 
 def at_random(traces: Iterable[StoredTrace], count: int, seed: int) -> tuple[Pick, ...]:
     """Draw `count` traces, or all there are."""
-    return tuple(Pick(name, "drawn at random") for name in _shuffled(traces, seed)[: max(0, count)])
+    return tuple(Pick(name, AT_RANDOM) for name in _shuffled(traces, seed)[: max(0, count)])
 
 
 def stratified(
@@ -83,32 +87,48 @@ def outliers(
 
 def disagreements(
     traces: Iterable[StoredTrace],
-    said: Mapping[str, Mapping[str, bool]],
+    said: Said,
     human: Mapping[str, Mapping[str, bool]],
     count: int,
     seed: int,
     random_share: float = RANDOM_SHARE,
 ) -> tuple[Pick, ...]:
-    """Draw where checks or judges and people say different things, too lenient and too strict in turn.
+    """Draw where checks or judges differ from people, or from each other where people have not spoken.
 
-    Both mappings hold, for the name of a check, what passes by trace id: True where it is fine, False where it
-    fails. Who said nothing of a trace disagrees with nobody.
+    What is passed too easily, what is failed too strictly and what they differ on come in turn. `said` holds, for
+    each failure mode and name of a check or judge, what passes by trace id; `human` the same for people, by
+    failure mode: True where it is fine, False where it fails. Who said nothing of a trace disagrees with nobody.
     """
     traces = list(traces)
-    lenient: list[Pick] = []
-    strict: list[Pick] = []
+    lenient, strict, torn = rows = list[Pick](), list[Pick](), list[Pick]()
     for name in _shuffled(traces, seed):
-        wrong = [
-            (check, verdicts[name])
-            for check, verdicts in sorted(said.items())
-            if name in verdicts and human.get(check, {}).get(name, verdicts[name]) is not verdicts[name]
-        ]
-        if wrong:
-            words = [f"{check} passes it and a person fails it" for check, passes in wrong if passes]
-            words += [f"{check} fails it and a person passes it" for check, passes in wrong if not passes]
-            (lenient if wrong[0][1] else strict).append(Pick(name, "; ".join(words)))
-    found = _in_turn([lenient, strict])
-    return _with_random(found[: _guided(count, random_share)], traces, count, seed)
+        found = [each for mode in sorted(said) if (each := _difference(mode, said[mode], human, name))]
+        for kind, row in (("lenient", lenient), ("strict", strict), ("torn", torn)):
+            if any(kind == of for of, _ in found):
+                row.append(Pick(name, "; ".join(words for _, words in found)))
+                break
+    return _with_random(_in_turn(rows)[: _guided(count, random_share)], traces, count, seed)
+
+
+def _difference(
+    mode: str, said: Mapping[str, Mapping[str, bool]], human: Mapping[str, Mapping[str, bool]], trace: str
+) -> tuple[str, str] | None:
+    """Return how a trace is differed on for a failure mode, and in words by whom; None if it is not."""
+    passing = [who for who in sorted(said) if said[who].get(trace) is True]
+    failing = [who for who in sorted(said) if said[who].get(trace) is False]
+    person = human.get(mode, {}).get(trace)
+    if person is None:
+        if not (passing and failing):
+            return None
+        return "torn", f"{mode}: {_all(passing, 'pass')} it and {_all(failing, 'fail')} it"
+    wrong, word, kind = (failing, "fail", "strict") if person else (passing, "pass", "lenient")
+    said_by_people = "passes" if person else "fails"
+    return (kind, f"{mode}: {_all(wrong, word)} it and a person {said_by_people} it") if wrong else None
+
+
+def _all(names: Sequence[str], verb: str) -> str:
+    ending = "" if len(names) > 1 else "es" if verb == "pass" else "s"
+    return f"{' and '.join(names)} {verb}{ending}"
 
 
 def _guided(count: int, random_share: float) -> int:

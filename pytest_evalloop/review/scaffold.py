@@ -12,27 +12,41 @@ from pathlib import Path
 from typing import Final
 
 from pytest_evalloop.review.modes import Mode
-from pytest_evalloop.review.traces import ReviewError, StoredTrace
+from pytest_evalloop.review.traces import ReviewError, StoredTrace, append, lines_by_id
 from pytest_evalloop.store.home import disk
 
-_LONGEST: Final = 1500  # characters of one text of an example
+_EXCERPT: Final = 50  # characters of a text that are quoted beside the id of its trace
 _WIDTH: Final = 100
 _SLUG: Final = 40
 _SEEDS: Final = 40
-_TAKEN: Final = {"annotations", "answer", "check", "generate", "output", "pytest", "seed", "text", "trace"}
+_TAKEN: Final = {
+    "annotations",
+    "answer",
+    "check",
+    "generate",
+    "kept_trace",
+    "output",
+    "pytest",
+    "seed",
+    "text",
+    "trace",
+}
 
 _TEMPLATE: Final = '''\
 """{title}."""
 
 from __future__ import annotations
-{imports}
+
+from collections.abc import Callable
+
 import pytest
 
-from pytest_evalloop import check
+from pytest_evalloop import Trace, check
 
-# Traces in which people saw it, by id: input and output.{shortened}
-EXAMPLES = {{
-{examples}}}
+# Traces in which people saw it, and how their input and output begin. They are kept whole beside the labels, in
+# traces.jsonl, where the fixture `kept_trace` reads them.
+EXAMPLES = (
+{examples})
 SEEDS = range({seeds})  # each is one sample for every input; few cases never show a low rate
 
 {system}
@@ -48,9 +62,11 @@ def {slug}(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("trace", EXAMPLES)
-def test_the_check_sees_{slug}(trace: str) -> None:
+def test_the_check_sees_{slug}(
+    kept_trace: Callable[[str], Trace], trace: str
+) -> None:
     """The check finds fault with every example."""
-    assert {slug}(EXAMPLES[trace][1])
+    assert {slug}(kept_trace(trace).output)
 
 
 @pytest.mark.failure_mode(
@@ -62,21 +78,21 @@ def test_the_check_sees_{slug}(trace: str) -> None:
 )
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("trace", EXAMPLES)
-def test_{slug}({asks}trace: str, seed: int) -> None:
+def test_{slug}(
+    {asks}kept_trace: Callable[[str], Trace], trace: str, seed: int
+) -> None:
     """TODO: say in one sentence what has to be true of every output instead."""
     output = {asked}
     assert not {slug}(output)
 '''
 _MODEL: Final = {
-    "imports": "\nfrom collections.abc import Callable\n",
     "system": "",
     "asks": "generate: Callable[..., bytes], ",
-    "asked": 'generate(EXAMPLES[trace][0].encode(), seed=seed).decode("utf-8", "replace")',
+    "asked": 'generate(kept_trace(trace).input.encode(), seed=seed).decode("utf-8", "replace")',
 }
 _APPLICATION: Final = {
-    "imports": "",
     "asks": "",
-    "asked": "answer(EXAMPLES[trace][0], seed)",
+    "asked": "answer(kept_trace(trace).input, seed)",
     "system": '''
 def answer(question: str, seed: int) -> str:
     """Return what your system says to an input; the seed tells its samples apart.
@@ -91,13 +107,15 @@ def answer(question: str, seed: int) -> str:
 }
 
 
-def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path, *, model: bool = True) -> Path:
+def scaffold(
+    mode: Mode, traces: Mapping[str, StoredTrace], folder: Path, labels: Path, *, model: bool = True
+) -> Path:
     """Write the beginning of an eval for a failure mode to `test_<its title>.py` in a folder, and return the file.
 
-    It holds the definition and, as cases, the example traces; its check raises `NotImplementedError` until
-    somebody writes it, so that the eval fails until then. Where no `model` is configured, so does a function that
-    asks the system. Raises ReviewError, with nothing changed, if the file is there already or no example is among
-    `traces`.
+    It holds the definition and, as cases, the ids of the example traces, which are kept whole in the folder
+    `labels` as every labelled trace is; its check raises `NotImplementedError` until somebody writes it, so that
+    the eval fails until then. Where no `model` is configured, so does a function that asks the system. Raises
+    ReviewError, with nothing changed, if the file is there already or no example is among `traces`.
     """
     shown = [traces[identity] for identity in mode.examples if identity in traces]
     if not shown:
@@ -107,6 +125,9 @@ def scaffold(mode: Mode, traces: Mapping[str, StoredTrace], folder: Path, *, mod
             f"{mode.id} cannot become an eval: {why}. Add the id of a trace in which it occurs to its examples."
         )
     path = folder / f"test_{slug(mode)}.py"
+    if not path.exists():
+        kept = lines_by_id(labels / "traces.jsonl")
+        append(labels / "traces.jsonl", [each for each in shown if each.id not in kept])
     with disk(f"the file {path}"):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -139,7 +160,6 @@ def slug(mode: Mode) -> str:
 
 def _source(mode: Mode, shown: list[StoredTrace], file: str, *, model: bool) -> str:
     name = slug(mode)
-    long = any(len(text) > _LONGEST for each in shown for text in (each.trace.input, each.trace.output))
     todo = (
         f"{mode.id} has no check yet: let {name}() in {file} return each place of a text in which it occurs, "
         "an empty list where it does not."
@@ -148,7 +168,6 @@ def _source(mode: Mode, shown: list[StoredTrace], file: str, *, model: bool) -> 
     system = _MODEL if model else _APPLICATION
     return _TEMPLATE.format(
         title=_docstring(f"{mode.id}: {mode.title}".rstrip(".")),
-        shortened=" Long texts are shortened in the middle, where they say so." if long else "",
         examples="".join(_example(each) for each in shown),
         seeds=_SEEDS,
         id=quoted(mode.id),
@@ -173,31 +192,19 @@ def _wrapped(text: str) -> str:
 
 
 def _example(stored: StoredTrace) -> str:
-    texts = (shortened(stored.trace.input), shortened(stored.trace.output))
-    parts = "".join(f"        {_literal(text)},\n" for text in texts)
-    return f"    {quoted(stored.id)}: (\n{parts}    ),\n"
+    asked, answered = map(_excerpt, (stored.trace.input, stored.trace.output))
+    return f"    # {asked}, answered with {answered}\n    {quoted(stored.id)},\n"
 
 
-def shortened(text: str) -> str:
-    """Return a text that can be read in one sitting: a long one loses its middle, and says so."""
-    if len(text) <= _LONGEST:
-        return text
-    half = _LONGEST // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters were left out here ...]\n{text[-half:]}"
-
-
-def _literal(text: str) -> str:
-    pieces = list(_pieces(text))
-    if len(pieces) <= 1:
-        return "".join(pieces) or '""'
-    inner = "".join(f"            {piece}\n" for piece in pieces)
-    return f"(\n{inner}        )"
+def _excerpt(text: str) -> str:
+    start = text[: 4 * _EXCERPT].split()
+    line = " ".join(start)
+    return quoted(line if len(line) <= _EXCERPT and len(text) <= 4 * _EXCERPT else f"{line[:_EXCERPT]}…")
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Yield string literals that joined are the text, each on a line of its own: one a line, more for long ones."""
-    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
-        yield from (quoted(line[start : start + _WIDTH]) for start in range(0, len(line), _WIDTH))
+    """Yield string literals that joined are the text, each on a line of its own and ending with a word."""
+    return map(quoted, re.findall(rf".{{1,{_WIDTH}}}(?:\s|$)|\S+\s?", text))
 
 
 def quoted(text: str) -> str:

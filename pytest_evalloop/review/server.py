@@ -11,9 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
+from pytest_evalloop.review.arrivals import Arrivals
+from pytest_evalloop.review.counts import count
+from pytest_evalloop.review.desk import Desk
+from pytest_evalloop.review.entry import KEY, TOKEN, Entry, lasting_secret
 from pytest_evalloop.review.labels import Label, Labels
 from pytest_evalloop.review.traces import Library
 from pytest_evalloop.store.home import Home, StoreError
@@ -43,47 +46,34 @@ def main(
     folder = root / LABELS if labels is None else labels
     try:
         with listen(port_of(root) if port is None else port, anywhere=port is None) as listener:
-            library = Library.load(Home(root).traces, folder)
+            home = Home.open(root)
+            arrivals = Arrivals(home.traces, folder)
+            library = Library.load(home.traces, folder)
             with Labels.open(folder, write=True) as opened:
                 why = {} if sample is None else sample(library, opened.all())
                 if sample is not None:
                     library = Library({each: library.traces[each] for each in why}, library.problems)
+                entry = Entry(lasting_secret(home.path / KEY), listener.getsockname()[1])
                 address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-                say(announcement(address, library, opened, folder))
+                say(announcement(f"{address}?{TOKEN}={entry.token}", library, opened, folder))
                 if open_browser:
-                    show(address)
-                run(library, opened, folder, by or labeller(root), listener, why)
+                    show(f"{address}?{TOKEN}={entry.once()}")
+                who = by or labeller(root)
+                # A sample is what was drawn; nothing is added to it.
+                run(Desk(library, opened, folder, who, why, None if sample else arrivals), entry, listener)
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
-def serve(library: Library, labels: Labels, modes_folder: Path, by: str, port: int) -> None:
-    """Serve one library on loopback until it is interrupted; port 0 is any free one."""
-    with listen(port) as listener:
-        run(library, labels, modes_folder, by, listener)
-
-
-def run(
-    library: Library,
-    labels: Labels,
-    modes_folder: Path,
-    by: str,
-    listener: socket.socket,
-    why: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Answer requests on a socket that listens already, until the process is interrupted.
-
-    `why` says of traces by id why they are shown.
-    """
+def run(desk: Desk, entry: Entry, listener: socket.socket) -> None:
+    """Answer requests on a socket that listens already, until the process is interrupted."""
     import uvicorn
 
     from pytest_evalloop.review.api import application
-    from pytest_evalloop.review.desk import Desk
 
-    desk = Desk(library, labels, modes_folder, by, why)
-    app = application(desk, listener.getsockname()[1], secrets.token_urlsafe(32))
+    app = application(desk, listener.getsockname()[1], secrets.token_urlsafe(32), entry)
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -145,12 +135,13 @@ def labeller(root: Path) -> str:
 
 
 def announcement(address: str, library: Library, labels: Labels, folder: Path) -> str:
-    """Say where the page is, what is on it, and what could not be read."""
+    """Say where the page is (the address is the key to it), what is on it, and what could not be read."""
     known = labels.all()
     labelled = sum(identity in known for identity in library.traces)
+    number = count(len(library.traces), "trace")
     lines = [
         f"Review page: {address}",
-        f"{len(library.traces):,} traces, {labelled:,} of them labelled; labels are kept in {folder}. Ctrl-C ends it.",
+        f"{number}, {labelled:,} of them labelled; labels are kept in {folder}. Ctrl-C ends it.",
     ]
     if not library.traces:
         lines.append("There is nothing to read yet: run the evals, or import traces.")

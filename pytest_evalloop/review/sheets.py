@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_evalloop.review.cells import Cells, fields, places_of, shown
+from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.labels import Conflict, Label, Labels
 from pytest_evalloop.review.modes import Mode
 from pytest_evalloop.review.tables import (
@@ -60,7 +61,8 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the report in words, one line for everything that needs looking at."""
-        said = [f"{self.rows} rows: {len(self.edits)} cells changed, {len(self.conflicts)} in conflict."]
+        changed, rows = count(len(self.edits), "cell"), count(self.rows, "row")
+        said = [f"{rows}: {changed} changed, {len(self.conflicts)} in conflict."]
         said += [f"  {edit}" for edit in self.edits]
         if self.conflicts:
             said.append(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.journal import ReviewError
 
 CELL: Final = 16_000
@@ -114,8 +115,8 @@ def read_table(path: Path) -> Table:
     for row in rows[1:]:
         if any(cell.strip() for cell in row.cells[len(header) :]):
             problems.append(
-                f"{path}, row {row.number}: it has {len(row.cells)} cells and the header {len(header)}, so it is left "
-                "out. Put text with separators or line breaks into quotation marks."
+                f"{path}, row {row.number}: it has {count(len(row.cells), 'cell')} and the header {len(header)}, so it "
+                "is left out. Put text with separators or line breaks into quotation marks."
             )
         else:
             whole.append(Row(row.number, row.cells[: len(header)], row.formulas))

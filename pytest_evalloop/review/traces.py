@@ -163,9 +163,9 @@ class Library:
         found: dict[str, StoredTrace] = {}
         places: dict[str, Path] = {}
         problems: list[str] = []
-        copies = labels / "traces.jsonl"
         order: list[str] = []
-        for file in [copies, *sorted(traces.glob("*.jsonl"))]:
+        copies, *_ = files = files_of(traces, labels)
+        for file in files:
             read_here, bad = read(file)
             problems += bad
             order += [] if file is copies else [stored.id for stored in read_here]
@@ -179,8 +179,17 @@ class Library:
                     )
         # By time of recording, so that what is new comes last, and a clean clone shows the same order. Labelling
         # moves no trace, so the order of the recordings counts among those of one time, and not that of copies.
-        ordered = sorted(map(found.__getitem__, dict.fromkeys([*order, *found])), key=_recorded)
-        return cls({each.id: each for each in ordered}, tuple(problems))
+        return cls(by_time(map(found.__getitem__, dict.fromkeys([*order, *found]))), tuple(problems))
+
+
+def files_of(traces: Path, labels: Path) -> list[Path]:
+    """Return the files that traces lie in, whether they are there or not: first the copies beside the labels."""
+    return [labels / "traces.jsonl", *sorted(traces.glob("*.jsonl"))]
+
+
+def by_time(traces: Iterable[StoredTrace]) -> dict[str, StoredTrace]:
+    """Return traces by id, in the order of recording; what was recorded at one time stays as it is given."""
+    return {each.id: each for each in sorted(traces, key=_recorded)}
 
 
 def _recorded(stored: StoredTrace) -> float:

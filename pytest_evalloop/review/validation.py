@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.events import Label
-from pytest_evalloop.review.judgements import judgements
+from pytest_evalloop.review.judgements import Progress, judgements
 from pytest_evalloop.review.judges import Judge, JudgeError
 from pytest_evalloop.review.looks import Look, read_looks, record
 from pytest_evalloop.review.rates import Agreement, Interval, agreement
@@ -102,12 +103,13 @@ def validate(
     cache: Path,
     at: float,
     environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> Validation:
     """Measure a judge against the labels of its dev split, as often as need be, or of its test split.
 
     `folder` holds the labels, and `looks.jsonl`, where a look at the test split is on record before this returns;
-    `at` is its time. `cache` holds verdicts. Raises `JudgeError` if an example is not from the train split, a trace
-    is lost or a verdict cannot be had, StoreError if something cannot be written.
+    `at` is its time. `cache` holds verdicts; `progress` is that of `judgements`. Raises `JudgeError` if an example
+    is not from the train split, a trace is lost or a verdict cannot be had, StoreError if something cannot be written.
     """
     split = Split(split)
     if split is Split.TRAIN:
@@ -120,7 +122,8 @@ def validate(
     chosen = {trace: passed for trace, passed in verdicts.items() if splits[trace] is split}
     _require_train(judge, splits, shown)
     _require_traces(judge, chosen, traces, split, shown)
-    given = judgements(judge, [traces[trace] for trace in chosen], cache, environment=environment)
+    asked = [traces[trace] for trace in chosen]
+    given = judgements(judge, asked, cache, environment=environment, progress=progress)
     said = {trace: judgement.passed for trace, judgement in given.items()}
     critiques = {trace: judgement.critique for trace, judgement in given.items()}
     found = _compared(judge.mode, said, chosen, labels, critiques)
@@ -220,8 +223,9 @@ def gate_problem(
     measured = current[-1].agreement
     if min(measured.passes, measured.fails) < fewest:
         return (
-            f"Judge {judge.mode} was validated on {measured.passes} passes and {measured.fails} fails, which is too "
-            f"few to gate: at least {fewest} of each are needed. Label more traces, then validate it again."
+            f"Judge {judge.mode} was validated on {count(measured.passes, 'pass', 'passes')} and "
+            f"{count(measured.fails, 'fail')}, which is too few to gate: at least {fewest} of each are needed. "
+            "Label more traces, then validate it again."
         )
     if min(measured.tpr or 0.0, measured.tnr or 0.0) < minimum:
         return (

@@ -122,8 +122,9 @@ def _name(function: Any, root: Path) -> str:  # noqa: ANN401 - whatever was deco
 def try_out(
     found: Mapping[tuple[str, str], Callable[[str], object]],
     traces: Callable[[str], Iterable[StoredTrace]],
+    kind: str = "labelled traces",
 ) -> Iterator[Verdicts]:
-    """Yield what every check says of the traces that are labelled for its failure mode."""
+    """Yield what every check says of the traces of its failure mode; `kind` is a word for these traces."""
     for (mode, name), function in sorted(found.items(), key=_by_key):
         said: dict[str, bool] = {}
         troubles: dict[str, str] = {}
@@ -135,7 +136,7 @@ def try_out(
         problem = ""
         if troubles:
             first = min(troubles)
-            count = f"{len(troubles)} of {len(troubles) + len(said)} labelled traces"
+            count = f"{len(troubles)} of {len(troubles) + len(said)} {kind}"
             problem = f"gave no verdict on {count}, {first} among them ({troubles[first][:300]})."
         yield Verdicts(name, mode, said, problem)
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_evalloop.review.counts import count
+
 if TYPE_CHECKING:
     import pytest
 
@@ -103,7 +105,7 @@ def cases_needed(tolerate: float) -> int:
 
 def sentence(rate: Rate) -> str:
     """Say in words what a rate found and how it was judged."""
-    found = f"{rate.id} ({rate.title}): {rate.failures} of {rate.cases} cases failed"
+    found = f"{rate.id} ({rate.title}): {rate.failures} of {count(rate.cases, 'case')} failed"
     if rate.tolerate == 0:
         return f"{found}; none is tolerated"
     relation = "at most" if rate.upper <= rate.tolerate else "above"
@@ -112,4 +114,4 @@ def sentence(rate: Rate) -> str:
     needed = cases_needed(rate.tolerate)
     if rate.upper <= rate.tolerate or rate.cases >= needed:
         return text
-    return f"{text}; {rate.cases} cases cannot show it, {needed} can"
+    return f"{text}; {count(rate.cases, 'case')} cannot show it, {needed} can"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_evalloop.metric.bpb import BitsPerByte
     from pytest_evalloop.records import Document
     from pytest_evalloop.suite.examiner import Blind, Examiner, Subject
+    from pytest_evalloop.suite.kept import Kept
     from pytest_evalloop.suite.session import SuiteSession
     from pytest_evalloop.suite.tracing import Recorder, RecordTrace, TraceBuilder
     from pytest_evalloop.suite.verdicts import Court
@@ -129,7 +130,16 @@ def judge(pytestconfig: pytest.Config, evalloop_root: Path) -> Court:
     """
     from pytest_evalloop.suite.verdicts import Court
 
-    return Court(evalloop_root, pytestconfig.rootpath / _suite(pytestconfig).settings().labels)
+    suite = _suite(pytestconfig)
+    return Court(evalloop_root, pytestconfig.rootpath / suite.settings().labels, suite.unfit)
+
+
+@pytest.fixture(scope="session")
+def kept_trace(pytestconfig: pytest.Config) -> Kept:
+    """`kept_trace("t-0c1d2e3f4a5b")`: the whole trace that is kept beside the labels, with `.input` and `.output`."""
+    from pytest_evalloop.suite.kept import Kept
+
+    return Kept(pytestconfig.rootpath / _suite(pytestconfig).settings().labels)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.rates import ModeRate
 from pytest_evalloop.suite.dossier import (
     Quoted,
@@ -145,7 +146,7 @@ def _plain(title: str, tests: Sequence[Stated]) -> Iterator[Block]:
 def _last(result: ModeResult | None) -> str:
     if result is None:
         return "not run yet"
-    failed = f"{result.failures} of {result.cases} cases failed"
+    failed = f"{result.failures} of {count(result.cases, 'case')} failed"
     # Where nothing is tolerated, the bound is not what decides.
     bound = f", so up to {100 * result.upper:.3g}% fail (95 % bound)" if result.tolerate else ""
     return f"{'PASS' if result.passed else 'FAIL'}: {failed}{bound}; {_dates(result)}"

@@ -48,6 +48,7 @@ class SuiteSession:
         self._scores: list[list[Any]] = []
         self._audits: list[list[Any]] = []
         self._samples: list[list[Any]] = []
+        self._unfit: dict[str, tuple[int, str]] = {}
         self._documents = ""
         self._trouble = ""
         self._refusal = ""
@@ -176,6 +177,8 @@ class SuiteSession:
             self._documents = note["documents"]
         if "samples" in note:
             self._samples.append(note["samples"])
+        for mode, problem in note.get("unfit", ()):
+            self._unfit[mode] = (self._unfit.get(mode, (0, ""))[0] + 1, problem)
         if "host" in note and self._writer is not None:
             from pytest_evalloop.suite.outcomes import HostStarted
 
@@ -236,9 +239,9 @@ class SuiteSession:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the objective, what the audits found, and a line for every failure mode."""
-        if not self._rates and not self._scores:
+        if not (self._rates or self._scores or self._unfit):
             return
-        from pytest_evalloop.suite.summary import objective, sampling
+        from pytest_evalloop.suite.summary import objective, sampling, unfit
 
         terminalreporter.section("evals")
         if self._scores:
@@ -252,6 +255,8 @@ class SuiteSession:
             terminalreporter.write_line(f"{word} {sentence(judged)}", **colour)
             for line in self._requirements.validation(judged.id):
                 terminalreporter.write_line(f"     {line}")
+        for mode, (cases, problem) in sorted(self._unfit.items()):
+            terminalreporter.write_line(unfit(mode, cases, problem), red=True)
 
     # -- what fixtures ask for
 
@@ -329,6 +334,10 @@ class SuiteSession:
         """Attach what the audit of samples found to the next report."""
         if found is not None:
             self._note["samples"] = [found.excess, found.error, found.positions]
+
+    def unfit(self, mode: str, problem: str) -> None:
+        """Attach to the next report that a judge may not speak, and why."""
+        self._note["unfit"] = [*self._note.get("unfit", ()), [mode, problem]]
 
     def say(self, text: str) -> None:
         """Print a line past the capturing of tests; a worker has no terminal and stays silent."""

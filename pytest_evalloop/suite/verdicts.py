@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 class Court:
     """Knows the judges of a project, and lets none speak that was not measured against labels."""
 
-    def __init__(self, root: Path, labels: Path) -> None:
-        """`labels` is the folder of labels in the tree that the suite runs from, `root` where verdicts are kept."""
+    def __init__(self, root: Path, labels: Path, told: Callable[[str, str], None] | None = None) -> None:
+        """`labels` is the folder of labels in the tree that the suite runs from, `root` where verdicts are kept.
+
+        `told` hears, at every case that has no verdict because of it, of which judge and why.
+        """
         self._labels = labels
         self._cache = root / ".evalloop/judgements"
-        self._judge = functools.cache(self._admitted)
+        self._told = told
+        self._judges: dict[str, Judge] = {}
+        self._unfit: dict[str, str] = {}
 
     def __call__(self, mode: str, trace: Trace, *, repeat: int = 0) -> Judgement:
         """Return the verdict on a trace: `.passed`, and why in `.critique`; another `repeat` asks once more.
@@ -29,12 +34,33 @@ class Court:
         Raises `JudgeError` when there is no judge of that failure mode, when it may not gate, or when it does not
         answer as it should. That is an error, never a pass.
         """
+        __tracebackhide__ = True
         from pytest_evalloop.review.judgements import judgements
         from pytest_evalloop.review.traces import StoredTrace, content_id
 
+        judge = self._judge(mode)
         stored = StoredTrace(content_id(trace), "eval", time.time(), trace)
-        found = judgements(self._judge(mode), [stored], self._cache, repeat=repeat)
-        return found[stored.id]
+        return judgements(judge, [stored], self._cache, repeat=repeat)[stored.id]
+
+    def _judge(self, mode: str) -> Judge:
+        """Return a judge that may speak; why one may not is said in full the first time."""
+        __tracebackhide__ = True
+        from pytest_evalloop.review.judges import JudgeError
+        from pytest_evalloop.review.traces import ReviewError
+
+        if mode in self._judges:
+            return self._judges[mode]
+        reason = f"No verdict: judge {mode} may not speak. Why is said once, at the end of the report."
+        if mode not in self._unfit:
+            try:
+                self._judges[mode] = self._admitted(mode)
+            except ReviewError as error:
+                reason = self._unfit[mode] = str(error)
+            else:
+                return self._judges[mode]
+        if self._told is not None:
+            self._told(mode, self._unfit[mode])
+        raise JudgeError(reason)
 
     def _admitted(self, mode: str) -> Judge:
         from pytest_evalloop.review.judges import JudgeError, judge_files, read_judge

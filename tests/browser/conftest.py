@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -33,11 +34,19 @@ class Desk:
 
     root: Path
     port: int = 0
+    token: str = ""
     process: subprocess.Popen[str] | None = None
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        """What the command printed: whoever comes with it is let in."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    @property
+    def cookie(self) -> str:
+        """What a browser that was let in sends along."""
+        secret = (self.root / ".evalloop/review-key").read_text().strip()
+        return f"evalloop-review-{self.port}={secret}"
 
     @property
     def labels_folder(self) -> Path:
@@ -58,8 +67,9 @@ class Desk:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
-        assert "http://127.0.0.1:" in said, said + self.process.stdout.read()
-        self.port = int(said.strip().rstrip("/").rpartition(":")[2])
+        found = re.fullmatch(r"Review page: http://127\.0\.0\.1:(\d+)/\?token=([\w-]{30,})\n", said)
+        assert found is not None, said + self.process.stdout.read()
+        self.port, self.token = int(found[1]), found[2]
 
     def kill(self) -> None:
         """End the server as a power cut would."""

@@ -28,6 +28,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def ask(desk: Desk, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    """Ask as a browser that was let in, or as one with another cookie."""
+    headers = {"cookie": desk.cookie} | headers
     connection = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=10)
     try:
         sent = body if isinstance(body, str) or body is None else json.dumps(body)
@@ -183,7 +185,8 @@ def test_only_loopback_is_listened_to(desk: Desk) -> None:
 def test_two_hosts_in_one_request_are_none(desk: Desk) -> None:
     with socket.create_connection(("127.0.0.1", desk.port), timeout=10) as connection:
         host = f"127.0.0.1:{desk.port}"
-        connection.sendall(f"GET /api/index HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n\r\n".encode())
+        lines = ["GET /api/index HTTP/1.1", f"Host: {host}", "Host: evil.example", f"Cookie: {desk.cookie}"]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
         assert connection.recv(100).split()[1] in {b"400", b"421"}
 
 
@@ -193,7 +196,7 @@ def test_a_body_without_a_length_is_refused() -> None:
         ("x-evalloop-token", "t"),
         ("content-type", "application/json; charset=utf-8"),
     ]
-    assert refusal("POST", headers, hosts_of(7), "t") is None
-    refused = refusal("POST", [*headers, ("transfer-encoding", "chunked")], hosts_of(7), "t")
+    assert refusal("POST", headers, hosts_of(7), "t", known=True) is None
+    refused = refusal("POST", [*headers, ("transfer-encoding", "chunked")], hosts_of(7), "t", known=True)
     assert refused is not None
     assert refused.status == 413

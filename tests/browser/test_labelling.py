@@ -181,7 +181,7 @@ def test_a_mode_is_edited_marked_as_reviewed_and_removed_while_nothing_speaks_of
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", edited.reviewed)
     page.get_by_role("button", name="Edit FM-01").click()
     page.click("#remove-mode")
-    expect(page.locator("#naming-error")).to_contain_text("1 labels speak of FM-01")
+    expect(page.locator("#naming-error")).to_contain_text("FM-01 stands in 1 label (t-000)")
     page.click("#naming-cancel")
     page.get_by_role("button", name="Edit FM-02").click()
     page.click("#remove-mode")

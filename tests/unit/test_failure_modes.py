@@ -165,7 +165,7 @@ def test_a_tolerance_just_at_a_bound_needs_just_those_cases(cases: int) -> None:
             TOLERANT,
             182,
             1000,
-            "FM-01 (never ends): 182 of 1000 cases failed, so up to 20.3% fail (95 % bound), above the tolerated 20%",
+            "FM-01 (never ends): 182 of 1,000 cases failed, so up to 20.3% fail (95 % bound), above the tolerated 20%",
         ),
         (
             TOLERANT,

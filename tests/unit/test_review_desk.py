@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from pytest_evalloop.records import Trace
+from pytest_evalloop.review.arrivals import Arrivals
 from pytest_evalloop.review.desk import Desk, ModeConflictError, NotFoundError, Since, agrees, stale
 from pytest_evalloop.review.labels import Conflict, Label, Labels
 from pytest_evalloop.review.modes import Mode, read_modes
 from pytest_evalloop.review.server import announcement, port_of
-from pytest_evalloop.review.traces import Library, ReviewError, StoredTrace
+from pytest_evalloop.review.traces import Library, ReviewError, StoredTrace, append
 
 TRACES = [
     StoredTrace(f"t-{number}", "import:log.csv", number, Trace(f"q{number}", "a" * 10)) for number in range(5)
@@ -109,7 +110,7 @@ def test_modes_are_kept_edited_and_removed_only_as_they_were_seen(desk: Desk, tm
     with pytest.raises(ModeConflictError, match="was changed meanwhile"):
         desk.keep_mode(Mode("FM-01", "three"), first)
     desk.change("t-0", 0, {"modes": {"FM-01": True}})
-    with pytest.raises(ReviewError, match="1 labels speak of FM-01, t-0 among them"):
+    with pytest.raises(ReviewError, match=r"FM-01 stands in 1 label \(t-0\), so it was not removed"):
         desk.remove_mode("FM-01")
     assert read_modes(tmp_path) == (second,)
     desk.undo()
@@ -153,6 +154,18 @@ def test_the_overview_counts_what_was_judged(desk: Desk) -> None:
     assert [(rate["id"], rate["failures"], rate["labelled"]) for rate in seen["modes"]] == [("FM-01", 1, 2)]
     assert seen["saturation"]["found"] == (1, 1)
     assert seen["stale"] == ["FM-01"]
+
+
+def test_traces_that_arrive_are_news_and_can_be_labelled(tmp_path: Path) -> None:
+    arrivals = Arrivals(tmp_path / "traces", tmp_path)
+    with Labels.open(tmp_path, write=True) as labels:
+        desk = Desk(LIBRARY, labels, tmp_path, "Ada", {}, arrivals)
+        assert desk.index()["known"] == 5
+        append(tmp_path / "traces/evals.jsonl", [StoredTrace("t-9", "s", 9.0, Trace("q9", "a"))])
+        assert desk.news(Since.parse(""))["known"] == 6
+        assert [each["id"] for each in desk.index()["traces"]][-1] == "t-9"
+        assert desk.change("t-9", 0, {"passed": True}).passed
+        assert desk.overview()["traces"] == 6
 
 
 @pytest.mark.parametrize(

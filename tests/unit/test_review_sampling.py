@@ -21,6 +21,15 @@ def many(count: int, **metadata: object) -> list[StoredTrace]:
     return [trace(f"t-{number}", "o", **metadata) for number in range(count)]
 
 
+def opinions(said: dict[str, dict[str, bool]]) -> dict[str, dict[str, dict[str, bool]]]:
+    """Two voices: a check, and a judge that knows half of the traces and says otherwise on some."""
+    judge = {
+        mode: {name: passes is (name > "t-2") for name, passes in each.items() if name[-1] in "02468"}
+        for mode, each in said.items()
+    }
+    return {mode: {"a check": each, "the judge": judge[mode]} for mode, each in said.items()}
+
+
 TRACES = st.lists(
     st.builds(
         lambda name, output, metadata: StoredTrace(name, "s", 1.0, Trace("i", output, (), metadata)),
@@ -53,8 +62,8 @@ def test_a_sample_is_as_large_as_it_can_be_and_does_not_depend_on_the_order(
         (stratified(traces, count, "model", seed, share), stratified(mixed, count, "model", seed, share)),
         (outliers(traces, count, seed, share), outliers(mixed, count, seed, share)),
         (
-            disagreements(traces, said, human, count, seed, share),
-            disagreements(mixed, said, human, count, seed, share),
+            disagreements(traces, opinions(said), human, count, seed, share),
+            disagreements(mixed, opinions(said), human, count, seed, share),
         ),
     ):
         assert one == other
@@ -107,19 +116,40 @@ def test_where_nothing_is_unusual_all_is_drawn_at_random() -> None:
 def test_disagreements_of_both_kinds_are_drawn_in_turn() -> None:
     traces = many(40)
     said = {
-        "FM-01": {stored.id: number < 20 for number, stored in enumerate(traces)},
-        "FM-02": {"t-0": False},
+        "FM-01": {"f": {stored.id: number < 20 for number, stored in enumerate(traces)}},
+        "FM-02": {"g": {"t-0": False}},
     }
     human = {"FM-01": {f"t-{number}": number % 2 == 0 for number in range(40)}, "FM-02": {"t-0": True}}
     picks = disagreements(traces, said, human, 10, 1)
     assert Counter(pick.why for pick in picks if pick.id != "t-0") == {
-        "FM-01 passes it and a person fails it": 4,
-        "FM-01 fails it and a person passes it": 4,
+        "FM-01: f passes it and a person fails it": 4,
+        "FM-01: f fails it and a person passes it": 4,
         "drawn at random": 2,
     }
     [both] = disagreements([traces[0]], said, human, 2, 1)
-    assert both.why == "FM-02 fails it and a person passes it"
+    assert both.why == "FM-02: g fails it and a person passes it"
+    # Where people said nothing, one voice alone contradicts nobody.
     assert {pick.why for pick in disagreements(traces, said, {}, 10, 1)} == {"drawn at random"}
+
+
+def test_checks_and_judges_that_contradict_each_other_are_drawn_where_people_said_nothing() -> None:
+    traces = many(10)
+    said = {
+        "FM-01": {
+            "f": {"t-1": True, "t-2": True, "t-3": False},
+            "g": {"t-1": True, "t-2": True},
+            "the judge": {"t-1": True, "t-2": False, "t-3": True},
+        },
+        "FM-02": {"h": {"t-1": True}},
+    }
+    human = {"FM-01": {"t-3": True}, "FM-02": {"t-1": False}}
+    found = {pick.id: pick.why for pick in disagreements(traces, said, human, 5, 1)}
+    assert [why for why in found.values() if why != "drawn at random"] == [
+        "FM-02: h passes it and a person fails it",
+        "FM-01: f fails it and a person passes it",
+        "FM-01: f and g pass it and the judge fails it",
+    ]
+    assert list(found)[:3] == ["t-1", "t-3", "t-2"]
 
 
 def test_a_share_that_is_none_is_refused() -> None:

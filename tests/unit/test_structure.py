@@ -46,7 +46,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "mutators suite",
         "loop",
         "report",  # shares its floor with the shell, which shows what it says
-        "shell",
+        "shell commands",
         "plugin cli",
     )
 )

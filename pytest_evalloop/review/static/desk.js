@@ -8,7 +8,7 @@ const AHEAD = 8; // traces that are there before they are asked for
 const KEPT = 200; // contents kept at most
 
 export const desk = {
-  outlines: [], byId: new Map(), contents: new Map(), modes: [], problems: [], saver: null,
+  outlines: [], known: 0, byId: new Map(), contents: new Map(), modes: [], problems: [], saver: null,
   list: [], place: 0, filter: { ...NO_FILTER }, view: "trace", unfolded: false, at: "", direction: 1,
   trouble: () => {}, // told of every request that failed
 };
@@ -60,6 +60,6 @@ export async function load() {
   desk.byId = new Map(index.traces.map((outline) => [outline.id, outline]));
   desk.problems = index.problems;
   desk.modes = index.modes;
-  desk.at = index.at;
+  desk.known = index.traces.length;
   return index;
 }

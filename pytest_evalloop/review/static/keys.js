@@ -5,7 +5,7 @@ import { current, desk } from "./desk.js";
 import { modeKeys } from "./rail.js";
 import { unfold } from "./trace.js";
 
-const EVERYWHERE = new Set(["u", "g", "/", "?", "m", "l", "o"]);
+const EVERYWHERE = new Set(["u", "g", "/", "?", "m", "l", "o", "+"]);
 const REPEATING = new Set(["ArrowRight", "ArrowLeft", "j", "k"]);
 
 // Listens to the keyboard; `say` is what can be said of a trace, `page` everything else.
@@ -17,7 +17,7 @@ export function listenToKeys(page, say) {
   const previous = () => page.move(-1);
   const commands = {
     ArrowRight: next, j: next, Enter: next, ArrowLeft: previous, k: previous,
-    ".": page.nextOpen, u: say.undo, n: () => note.focus(),
+    ".": page.nextOpen, "+": page.takeIn, u: say.undo, n: () => note.focus(),
     s: () => { desk.unfolded = unfold(byId("trace")); },
     g: page.openJump, "/": () => page.openFilter(true), "?": page.openHelp, m: () => page.openNaming(),
     l: () => page.show(desk.view === "notes" ? "trace" : "notes"),

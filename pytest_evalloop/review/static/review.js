@@ -17,6 +17,7 @@ const NEWS = 15_000; // milliseconds between looks at what other tabs did
 
 const note = byId("note");
 const article = byId("trace");
+const fresh = byId("fresh");
 const form = byId("filters");
 
 const shown = () => desk.view === "trace" && article.dataset.id !== undefined && article.dataset.id === current();
@@ -63,6 +64,13 @@ function showSaved() {
     const said = theirs ? `The label of ${trace} was changed meanwhile, perhaps in another tab. Your version is kept here.` : `${trace}: ${error}`;
     banner.replaceChildren(`${said} `, act);
   }
+}
+
+// Traces that were recorded since: offered, since a list that grows by itself moves under the reader.
+function showFresh() {
+  const number = desk.known - desk.outlines.length;
+  fresh.hidden = number <= 0;
+  if (number > 0) fresh.firstChild.data = `${count(number, "new trace")} `;
 }
 
 function changed(trace) {
@@ -185,12 +193,25 @@ async function applyFilter(filter) {
   if (desk.view === "trace") showCurrent();
 }
 
+async function takeIn() {
+  const before = desk.outlines.length;
+  if (fresh.hidden || !(await asked(load))) return;
+  await applyFilter(desk.filter);
+  showFresh();
+  showProgress();
+  if (desk.view !== "trace") show(desk.view);
+  hint(`${count(desk.outlines.length - before, "new trace")} came in${isOn(desk.filter) ? "; the filter may hide some" : ""}.`);
+}
+
 // --- news from other tabs, and from a server that came back -------------------------------------------------
 
 async function hear() {
   const before = desk.saver.acknowledged;
   const news = await asked(() => get("/api/news", { since: desk.at }));
-  if (!news || before !== desk.saver.acknowledged || desk.saver.busy) return; // ours is newer
+  if (!news) return;
+  desk.known = news.known;
+  showFresh();
+  if (before !== desk.saver.acknowledged || desk.saver.busy) return; // ours is newer
   const anew = news.at.split(":")[0] !== desk.at.split(":")[0];
   desk.at = news.at;
   for (const label of news.labels) desk.saver.labels.set(label.trace, label);
@@ -199,8 +220,10 @@ async function hear() {
   if (anew && (await asked(load))) {
     desk.contents.clear();
     await applyFilter(desk.filter);
+    showFresh();
   } else if (!same) offerChoices(form, desk.outlines, desk.modes, desk.filter);
   showSaved();
+  if (!desk.outlines.length) await takeIn(); // nobody is reading anything yet
   if (news.labels.length || !same || anew) {
     if (desk.view === "trace") showCurrent();
     else show(desk.view);
@@ -209,7 +232,7 @@ async function hear() {
 
 // --- keys and buttons ---------------------------------------------------------------------------------------
 
-const page = { hint, show, shown, move, goTo, nextOpen, changed, openFilter, openHelp: () => byId("help").showModal() };
+const page = { takeIn, hint, show, shown, move, goTo, nextOpen, changed, openFilter, openHelp: () => byId("help").showModal() };
 const say = labelling(page);
 
 function openFilter(open) {
@@ -226,7 +249,7 @@ function listen() {
   const labels = listenToKeys(page, say);
   for (const each of document.querySelectorAll(".verdict")) each.addEventListener("click", () => shown() && labels[each.dataset.key]());
   for (const tab of document.querySelectorAll(".tab")) tab.addEventListener("click", () => show(tab.dataset.view));
-  const clicks = { previous: () => move(-1), next: () => move(1), undo: say.undo, unlabelled: nextOpen, position: page.openJump };
+  const clicks = { previous: () => move(-1), next: () => move(1), undo: say.undo, unlabelled: nextOpen, fresh: takeIn, position: page.openJump };
   for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
   byId("help-open").addEventListener("click", page.openHelp);
   byId("filter-open").addEventListener("click", () => openFilter(form.hidden));
@@ -257,6 +280,7 @@ function listen() {
 
 async function start() {
   const index = await load();
+  desk.at = index.at;
   desk.saver = new Saver(index.project, new Map(index.labels.map((label) => [label.trace, label])), changed);
   desk.trouble = (error) => {
     if (!(error instanceof Lost)) hint(error.message);

@@ -26,6 +26,7 @@ async function ask(path, options = {}) {
     if (!response || response.ok) throw new Lost("The server does not answer.");
   }
   if (response.ok) return body;
+  if (response.status === 401) throw new Lost(body.error); // what was not saved waits for the address to be opened
   if (response.status >= 500) throw new Lost(body.error ?? `The server failed (status ${response.status}); its terminal says why.`);
   throw new Refused(response.status, body);
 }
