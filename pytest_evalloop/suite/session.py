@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from pytest_evalloop.suite.assignment import ASSIGNMENT, OUTCOMES, wait_at_gate
-from pytest_evalloop.suite.failure_modes import MarkerError, sentence
+from pytest_evalloop.suite.failure_modes import MarkerError
 from pytest_evalloop.suite.tally import Judgement, Tally
 
 if TYPE_CHECKING:
@@ -241,22 +241,13 @@ class SuiteSession:
         """Print the objective, what the audits found, and a line for every failure mode."""
         if not (self._rates or self._scores or self._unfit):
             return
-        from pytest_evalloop.suite.summary import objective, sampling, unfit
+        from pytest_evalloop.suite.summary import lines
 
         terminalreporter.section("evals")
-        if self._scores:
-            for line in objective(self._scores[0], self._audits[0]):
-                terminalreporter.write_line(line)
-        if self._samples:
-            terminalreporter.write_line(sampling(*self._samples[0]))
-        for judged in self._rates:
-            word = "PASS" if judged.passed else "FAIL"
-            colour = {"green" if judged.passed else "red": True}
-            terminalreporter.write_line(f"{word} {sentence(judged)}", **colour)
-            for line in self._requirements.validation(judged.id):
-                terminalreporter.write_line(f"     {line}")
-        for mode, (cases, problem) in sorted(self._unfit.items()):
-            terminalreporter.write_line(unfit(mode, cases, problem), red=True)
+        measured = (self._scores[0], self._audits[0]) if self._scores else None
+        samples = self._samples[0] if self._samples else None
+        for line, colour in lines(measured, samples, self._rates, self._requirements.validation, self._unfit):
+            terminalreporter.write_line(line, **({colour: True} if colour else {}))
 
     # -- what fixtures ask for
 

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_evalloop.metric.audit import sentence
-from pytest_evalloop.records import Audit
+from pytest_evalloop.records import Audit, Rate
 from pytest_evalloop.review.counts import count
+from pytest_evalloop.suite.failure_modes import sentence as rate_sentence
+
+
+def lines(
+    measured: tuple[Sequence[Sequence[Any]], Sequence[Any]] | None,
+    samples: Sequence[Any] | None,
+    rates: Sequence[Rate],
+    validation: Callable[[str], Iterable[str]],
+    unfit_judges: Mapping[str, tuple[int, str]],
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the section, each with its colour or none: objective, audits, failure modes, judges.
+
+    `measured` are scores and audit, `samples` what the audit of samples found, as plain lists that reports carry.
+    `validation` says of a failure mode how its check was measured. `unfit_judges` are, by failure mode, how many
+    cases have no verdict, and why.
+    """
+    for line in objective(*measured) if measured is not None else ():
+        yield line, ""
+    if samples is not None:
+        yield sampling(*samples), ""
+    for rate in rates:
+        yield f"{'PASS' if rate.passed else 'FAIL'} {rate_sentence(rate)}", "green" if rate.passed else "red"
+        for line in validation(rate.id):
+            yield f"     {line}", ""
+    for mode, (cases, problem) in sorted(unfit_judges.items()):
+        yield unfit(mode, cases, problem), "red"
 
 
 def objective(scores: Sequence[Sequence[Any]], audit: Sequence[Any]) -> list[str]:
