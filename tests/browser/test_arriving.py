@@ -23,7 +23,9 @@ Open = Callable[[Sequence[Trace]], "Page"]
 
 def test_new_traces_are_offered_and_the_reader_stays_where_he_is(desk: Desk, opened: Open) -> None:
     page = opened(plain(3))
-    press(page, "1", "2")
+    press(page, "1")
+    at(page, "t-001")
+    press(page, "2")
     page.keyboard.type("half a note")
     saved(page)
     desk.add(*plain(3), first="u-100")
@@ -38,7 +40,10 @@ def test_new_traces_are_offered_and_the_reader_stays_where_he_is(desk: Desk, ope
     expect(page.locator("#position")).to_have_text("2 of 6")
     expect(page.locator("#done")).to_have_text("2 of 6 judged")
     at(page, "t-001")
-    press(page, ".", "1", "1")
+    press(page, ".")
+    for trace in ("t-002", "u-100"):
+        at(page, trace)  # nothing is said of a trace that is not in view
+        press(page, "1")
     at(page, "u-101")
     saved(page)
     assert list(desk.labels()) == ["t-000", "t-001", "t-002", "u-100"]
@@ -57,7 +62,9 @@ def test_each_tab_is_told_and_asks_for_itself(desk: Desk, tabs: Tabs) -> None:
     expect(one.locator("#position")).to_have_text("1 of 3")
     press(one, "g")
     one.keyboard.type("u-100")
-    press(one, "Enter", "1")
+    press(one, "Enter")
+    at(one, "u-100")
+    press(one, "1")
     saved(one)
     come_back(other)
     expect(other.locator("#position")).to_have_text("1 of 2")
