@@ -22,8 +22,8 @@ from itertools import pairwise
 from bench.figure import Figure, show
 from bench.table import Key, Recorded, Table, load
 from pytest_evalloop.loop.acceptance import FLATTERY, Look, Rule, weigh
-from pytest_evalloop.loop.judging import FEW
-from pytest_evalloop.metric.statistics import paired_difference, seed_noise
+from pytest_evalloop.loop.references import enough, next_look
+from pytest_evalloop.metric.statistics import SeedNoise, paired_difference, seed_noise
 
 RULE = Rule()
 SEEDS = 8  # fresh ones of the baseline, as evalloop_seeds has them by default
@@ -104,17 +104,24 @@ class Loop:
     def refer(self, count: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
         self.incumbent.fresh += [self.train(self.incumbent.true) for _ in range(count)]
-        if len(self._standing) > 1 and len(self.incumbent.fresh) >= self._enough():
+        if len(self._standing) > 1 and len(self.incumbent.fresh) >= enough(
+            seed_noise(self._groups), self._seeds
+        ):
             before = self._standing[-2]
             if statistics.fmean(self.incumbent.fresh) >= statistics.fmean(before.fresh):
                 self._standing.pop()
                 self.incumbent = before
                 self.revoked += 1
 
-    def _enough(self) -> int:
-        noise = seed_noise(self._groups)
-        known = noise is not None and noise.freedom >= self._seeds - 1
-        return min(self._seeds, FEW) if known else self._seeds
+    def _missing(self, mean: float, after: float, noise: SeedNoise | None) -> int:
+        """Return how many fresh seeds the incumbent lacks for the next look, as the loop's judge has it."""
+        known = len(self.incumbent.fresh)
+        if not known:
+            return 1
+        if after >= mean + (FLATTERY * noise.sd if noise else 0.0):
+            return 0
+        wanted = enough(noise, self._seeds)
+        return max(0, (next_look(known, wanted) if len(self._standing) == 1 else wanted) - known)
 
     def judge(self, effect: float) -> Outcome:
         """Try a candidate that is truly better by `effect` bits per byte."""
@@ -127,19 +134,18 @@ class Loop:
             noise, reference = seed_noise([*self._groups, found[1:]]), self.incumbent.fresh
             mean = statistics.fmean(reference) if reference else math.inf
             after = statistics.fmean(found)
-            promising = after < mean + (FLATTERY * noise.sd if noise else 0.0)
-            wanted = self._enough() if promising else 1
-            if len(reference) < wanted:
-                missing = wanted - len(reference) if reference else 1
+            delta, weighed = mean - after + drawn, None
+            if reference and delta > 0 and noise is not None:
+                look = Look(delta, self._world.document_error, len(reference), len(found))
+                weighed = weigh(look, noise, RULE)
+            clear = weighed is not None and weighed.accepted is True and len(self._standing) == 1
+            if not clear and (missing := self._missing(mean, after, noise)):
                 self.refer(missing)
                 spent += missing
                 continue
-            delta = mean - after + drawn
-            if delta <= 0 or noise is None:
+            if weighed is None:
                 self._groups.append(found[1:])
                 return Outcome(False, len(found), spent)
-            look = Look(delta, self._world.document_error, len(reference), len(found))
-            weighed = weigh(look, noise, RULE)
             if weighed.accepted is not None:
                 break
             found.append(self.train(true))
