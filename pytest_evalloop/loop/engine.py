@@ -172,21 +172,26 @@ class Engine:
     # -- one candidate
 
     def _try(self, candidate: Candidate) -> None:
-        """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
+        """Take a proposed candidate as far as its first seed does; raises `Tampered` if it changed what judges."""
         self._flying.add(candidate.number)
         try:
             with self._workshop.alone(candidate):
                 self._finish(candidate)
-            with self._writing:
-                go_on()
-                tampering = self._inspector.tampering(candidate.number)
-            if tampering:
-                raise Tampered(candidate.number, tampering, sorted(self._flying - {candidate.number}))
+            self._guard(candidate.number)
+            self._settle()
         finally:
             self._flying.discard(candidate.number)
 
+    def _guard(self, number: int) -> None:
+        """Raise `Tampered` if what judges is no longer as it was, in words that blame a candidate."""
+        with self._writing:
+            go_on()
+            tampering = self._inspector.tampering(number)
+        if tampering:
+            raise Tampered(number, tampering, sorted(self._flying - {number}))
+
     def _finish(self, candidate: Candidate) -> None:
-        """Take a proposed candidate to its verdict; what is on record already is not done again."""
+        """Take a proposed candidate to its verdict, or to where it waits; what is on record is not done again."""
         started = time.monotonic()
         if candidate.detail and candidate.commit == candidate.parent:
             reason = f"{candidate.mutator} proposed nothing that can be tried: {first_line(candidate.detail)}"
@@ -221,7 +226,6 @@ class Engine:
             go_on()
             graded = self._graded(candidate, training, grade, seconds)
             self._conclude(graded, training, grade, wait=self._wait)
-        self._settle()
 
     def _conclude(self, candidate: Candidate, training: Training, grade: Grade, *, wait: bool) -> None:
         """Decide about a graded candidate, or with `wait` let it wait where that takes further seeds."""
@@ -233,7 +237,9 @@ class Engine:
                 decision = replace(blank, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
             if decision is None:
                 self._record.waiting(candidate)
-                told = f"{candidate.bpb:.4f} bpb is lower, which further seeds are to show if nothing lower comes"
+                told = (
+                    f"{candidate.bpb:.4f} bpb under one seed; more follow unless something lower comes first"
+                )
                 self._observer.stage(candidate.number, "waiting", told)
             else:
                 self._decide(candidate, grade, decision)
@@ -253,6 +259,7 @@ class Engine:
                 return
             leader, training = self._train(found.leader)
             self._conclude(leader, training, self._grade(leader, training), wait=False)
+            self._guard(leader.number)
 
     def _train(self, candidate: Candidate) -> tuple[Candidate, Training]:
         """Train a candidate under its first seed; returns it with the budget that it was granted."""
