@@ -22,8 +22,10 @@ from itertools import pairwise, product
 
 from bench.figure import Figure, show
 from bench.table import Key, Recorded, Table, load
-from pytest_evalloop.loop.acceptance import FLATTERY, Look, Rule, enough, weigh
+from pytest_evalloop.loop.acceptance import FLATTERY, Look, Rule, weigh
+from pytest_evalloop.loop.references import enough, next_look
 from pytest_evalloop.metric.statistics import (
+    SeedNoise,
     beyond_seeds,
     paired_difference,
     seed_noise,
@@ -159,6 +161,16 @@ class Loop:
                 self.incumbent = before
                 self.revoked += 1
 
+    def _missing(self, mean: float, after: float, noise: SeedNoise | None) -> int:
+        """Return how many fresh seeds the incumbent lacks for the next look, as the loop's judge has it."""
+        known = len(self.incumbent.fresh)
+        if not known:
+            return 1
+        if after >= mean + (FLATTERY * noise.sd if noise else 0.0):
+            return 0
+        wanted = enough(noise, self._seeds)
+        return max(0, (next_look(known, wanted) if len(self._standing) == 1 else wanted) - known)
+
     def judge(self, effect: float) -> Outcome:
         """Try a candidate that is truly better by `effect` bits per byte."""
         true, spent = self.incumbent.true - effect, 0
@@ -169,20 +181,19 @@ class Loop:
             noise, reference = seed_noise([*self._groups, found[1:]]), self.incumbent.fresh
             mean = statistics.fmean(reference) if reference else math.inf
             after = statistics.fmean(found)
-            promising = after < mean + (FLATTERY * noise.sd if noise else 0.0)
-            wanted = enough(seed_noise(self._groups), self._seeds) if promising else 1
-            if len(reference) < wanted:
-                missing = wanted - len(reference) if reference else 1
+            delta, weighed = mean - after + drawn, None
+            if reference and delta > 0 and noise is not None:
+                error = self._world.error(blur, len(reference), len(found))
+                look = Look(delta, error, len(reference), len(found))
+                weighed = weigh(look, noise, RULE)
+            clear = weighed is not None and weighed.accepted is True and len(self._standing) == 1
+            if not clear and (missing := self._missing(mean, after, noise)):
                 self.refer(missing)
                 spent += missing
                 continue
-            delta = mean - after + drawn
-            if delta <= 0 or noise is None:
+            if weighed is None:
                 self._groups.append(found[1:])
                 return Outcome(False, len(found), spent)
-            error = self._world.error(blur, len(reference), len(found))
-            look = Look(delta, error, len(reference), len(found))
-            weighed = weigh(look, noise, RULE)
             if weighed.accepted is not None:
                 break
             found.append(self.train(true))

@@ -17,6 +17,7 @@ from typing import Protocol
 from bench.peers import decode, distributions, encode, neighbours
 from bench.replay import Handover, Meter, Replay, Search
 from bench.table import Choice, Header, Key, Recorded, Table
+from pytest_evalloop.loop import leading
 from pytest_evalloop.loop.acceptance import Measurement, Rule, judge, promising
 from pytest_evalloop.loop.racing import (
     BOUND,
@@ -30,6 +31,7 @@ from pytest_evalloop.loop.racing import (
     spared,
     standing,
 )
+from pytest_evalloop.loop.references import enough, next_look
 from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
 from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Status, Verdict
 
@@ -39,15 +41,15 @@ BELIEVED = 0.01  # sd between seeds in bits per byte, until it was measured
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A decided candidate: what it was made from, what it came to (validation bpb), and whether it was accepted.
+    """A candidate: what it was made from, what it came to (validation bpb), and whether it was accepted.
 
-    `bpb` of one that was stopped is what was expected of it then.
+    `bpb` of one that was stopped is what was expected of it then; one that waits for its verdict has None.
     """
 
     choice: Choice
     parent: Choice
     bpb: float
-    accepted: bool
+    accepted: bool | None
 
 
 class Propose(Protocol):
@@ -61,16 +63,13 @@ class Propose(Protocol):
 
 @dataclass(slots=True)
 class State:
-    """What a loop knows: results seed by seed, what races taught, its incumbent, and the leader on one seed.
+    """What a loop knows: results seed by seed, what races taught, its incumbent, and what was tried.
 
-    The leader has the lowest validation bpb under the first seed since the last verdict; `since` counts the
-    candidates that it has stood for. `believed` is a spread between seeds that was known before.
+    `believed` is a spread between seeds that was known before.
     """
 
     meter: Meter
     incumbent: Choice
-    leader: Choice
-    since: int = 0
     results: dict[Key, list[Measurement]] = field(default_factory=dict)
     believed: SeedNoise | None = None
     taught: dict[float, list[Lesson]] = field(default_factory=lambda: {look: [] for look in LOOKS})
@@ -94,12 +93,28 @@ class State:
         """Return the validation bpb of a configuration under the first seed."""
         return self.meter.measure(choice).val_bpb
 
+    def history(self) -> tuple[Candidate, ...]:
+        """Return what was tried as the ledger has it."""
+        return tuple(candidate(number, each) for number, each in enumerate(self.tried, start=1))
+
+    def rival(self) -> Choice:
+        """Return whom the next candidate races against: who leads, or the incumbent."""
+        standing = Tried(self.incumbent, self.incumbent, self.bpb(self.incumbent), accepted=True)
+        following = replace(standing, accepted=None)
+        found = leading.rival(
+            candidate(len(self.tried) + 1, following), self.history(), candidate(0, standing)
+        )
+        return self.tried[found.number - 1].choice if found.number else self.incumbent
+
     @property
     def noise(self) -> SeedNoise | None:
         """The spread between seeds over all that has more than one, or what was known before if that is more."""
-        runs = self.meter.replay.table.runs
+        runs, default = self.meter.replay.table.runs, self.key({})
         found = seed_noise(
-            [[runs[key, run.seed].val_bpb for run in each] for key, each in self.results.items()]
+            [
+                [runs[key, run.seed].val_bpb for run in (each if key == default else each[1:])]
+                for key, each in self.results.items()
+            ]
         )
         known = [noise for noise in (self.believed, found) if noise is not None]
         return max(known, key=lambda noise: noise.freedom, default=None)
@@ -117,9 +132,10 @@ class State:
 class Loop:
     """Our loop.
 
-    A candidate races against the leader, at a `bound` of 0 to the end in any case. A leader is judged by `rule`
-    against the incumbent, or without one accepted at once. Where that takes more seeds, these are spent when it
-    has stood for `patience` candidates. A promising one gets the incumbent measured under `references` seeds.
+    A candidate races against who leads, at a `bound` of 0 to the end in any case. It is judged by `rule` against the
+    incumbent, or without one accepted if it is lower. Where that takes more seeds it waits, and who leads gets
+    them after `defer` more candidates. `references` is under how many seeds the default is measured, `ahead` says
+    that it is before a promising candidate is looked at, and not as a verdict asks for it.
     `noise` is the spread between seeds where an earlier loop has measured it.
     """
 
@@ -127,83 +143,96 @@ class Loop:
     propose: Propose
     rule: Rule | None = field(default_factory=lambda: Rule(most_seeds=SEEDS))
     bound: float = BOUND
-    patience: int = 0
-    references: int = SEEDS
+    defer: int = 3
+    references: int = 8
+    ahead: bool = False
     noise: SeedNoise | None = None
 
     def run(self, replay: Replay, seed: int, limit: float) -> Iterator[Handover]:
         """Search as `Search.run` says; ends when nothing is left to propose."""
         header = replay.table.header
-        state = State(Meter(replay), header.default, header.default, believed=self.noise)
+        state = State(Meter(replay), header.default, believed=self.noise)
         state.measure(state.incumbent)
         yield Handover(state.meter.spent, state.incumbent)
         while state.meter.spent < limit:
-            number, bpb = len(state.tried), state.bpb(state.leader)
-            choice = self.propose(header, state.leader, bpb, state.tried, seed * 100_003 + number)
-            if choice is None:
+            number, parent = len(state.tried), state.incumbent
+            choice = self.propose(header, parent, state.bpb(parent), state.tried, seed * 100_003 + number)
+            if choice is not None:
+                rival = state.rival()
+                behind = self._race(state, choice, rival, seed)
+                bpb = state.bpb(choice) if behind is None else state.bpb(rival) + behind
+                verdict = self._verdict(state, choice) if behind is None else False
+                state.tried.append(Tried(choice, parent, bpb, verdict))
+                if verdict:
+                    state.incumbent = choice
+                    yield Handover(state.meter.spent, choice)
+            leader = self._settle(state, final=choice is None)
+            if leader is not None and leader.accepted:
+                state.incumbent = leader.choice
+                yield Handover(state.meter.spent, leader.choice)
+            if choice is None and leader is None:
                 return
-            behind = self._race(state, choice, seed)
-            leads = behind is None and state.bpb(choice) < bpb
-            found = state.bpb(choice) if behind is None else bpb + behind
-            state.tried.append(Tried(choice, state.leader, found, accepted=leads))
-            state.since = 0 if leads else state.since + 1
-            if leads:
-                state.leader = choice
-            while state.leader != state.incumbent:
-                accepted = self._accepts(state)
-                if accepted:
-                    state.incumbent = state.leader
-                    yield Handover(state.meter.spent, state.incumbent)
-                elif accepted is not None:
-                    state.tried[-1 - state.since] = replace(state.tried[-1 - state.since], accepted=False)
-                    state.leader = state.incumbent
-                elif state.since < self.patience:
-                    break
-                else:
-                    self._measure_again(state)
 
-    def _race(self, state: State, choice: Choice, seed: int) -> float | None:
+    def _settle(self, state: State, *, final: bool) -> Tried | None:
+        """Reject who was overtaken while it waited, and decide about who leads when it is due; returns that one."""
+        for other in leading.standing(state.history()).behind:
+            state.tried[other.number - 1] = replace(state.tried[other.number - 1], accepted=False)
+        found = leading.standing(state.history())
+        if found.leader is None or not (final or leading.due(found, self.defer)):
+            return None
+        leader = state.tried[found.leader.number - 1]
+        while (verdict := self._verdict(state, leader.choice)) is None:
+            self._measure_again(state, leader.choice)
+        state.tried[found.leader.number - 1] = decided = replace(leader, accepted=verdict)
+        return decided
+
+    def _race(self, state: State, choice: Choice, rival: Choice, seed: int) -> float | None:
         """Train a candidate; return by how much it was expected to end behind if it was stopped on the way."""
-        noise, leader = state.noise, state.curve(state.leader, 1.0)
+        noise, theirs = state.noise, state.curve(rival, 1.0)
         sd = noise.sd if noise is not None else BELIEVED
         let = self.bound == 0 or spared(seed, len(state.tried))
         for look in () if let else LOOKS:
-            known = standing(state.curve(choice, look), leader, look)
+            known = standing(state.curve(choice, look), theirs, look)
             if known is not None:
                 chances = outlook(known.gap, look, state.taught[look], sd)
                 if hopeless(chances, self.bound):
                     return chances.expected
         state.measure(choice)
-        race = Race(state.curve(choice, 1.0), leader, state.bpb(choice) - state.bpb(state.leader))
+        race = Race(state.curve(choice, 1.0), theirs, state.bpb(choice) - state.bpb(rival))
         for look, taught in state.taught.items():
             taught.extend(lessons([race], look))
         return None
 
-    def _accepts(self, state: State) -> bool | None:
-        """Judge the leader by what is known; None when that takes more seeds of it or of the incumbent."""
+    def _verdict(self, state: State, choice: Choice) -> bool | None:
+        """Judge a candidate by what is known; None when that takes more seeds of it or of the incumbent."""
         if self.rule is None:
-            return True
-        known, measured, noise = state.known(state.incumbent), state.known(state.leader), state.noise
-        if self._short(state):
-            return None
-        # A spread that one pair of seeds tells is no measure of anything.
-        if (noise is None or noise.freedom < 2) and len(measured) < SEEDS:
-            return None
-        decision = judge(known, measured, (), noise, self.rule)
-        return None if decision is None else decision.verdict is Verdict.ACCEPTED
+            return state.bpb(choice) < state.bpb(state.incumbent)
+        known, measured, noise = state.known(state.incumbent), state.known(choice), state.noise
+        if not promising(known, measured, noise):
+            return False
+        decision = None if noise is None else judge(known, measured, (), noise, self.rule)
+        clear = decision is not None and decision.verdict is Verdict.ACCEPTED
+        if len(known) < self._enough(state):
+            return True if clear and self._asks(state) else None
+        return None if decision is None else clear
 
-    def _short(self, state: State) -> bool:
-        """Tell whether the incumbent lacks seeds that a promising candidate is to be judged by."""
-        known = state.known(state.incumbent)
-        return len(known) < self.references and promising(known, state.known(state.leader), state.noise)
+    def _enough(self, state: State) -> int:
+        """Return how many seeds the incumbent gets, of those that are recorded."""
+        return min(enough(state.noise, self.references), len(state.meter.replay.order(state.incumbent)))
 
-    def _measure_again(self, state: State) -> None:
-        """Measure the leader under one more seed, and the incumbent unless it has more; or what it is short of."""
-        if self._short(state):
-            state.measure(state.incumbent)
+    def _asks(self, state: State) -> bool:
+        """Tell whether the incumbent is measured again only as a verdict asks for it, which the baseline is."""
+        return not self.ahead and state.incumbent == state.meter.replay.table.header.default
+
+    def _measure_again(self, state: State, choice: Choice) -> None:
+        """Measure a candidate under one more seed, and the incumbent unless it has more; or what it is short of."""
+        known, wanted = len(state.known(state.incumbent)), self._enough(state)
+        if known < wanted:
+            for _ in range((next_look(known, wanted) if self._asks(state) else wanted) - known):
+                state.measure(state.incumbent)
             return
-        state.measure(state.leader)
-        if len(state.known(state.incumbent)) < len(state.known(state.leader)):
+        state.measure(choice)
+        if known < len(state.known(choice)):
             state.measure(state.incumbent)
 
 
@@ -276,12 +305,14 @@ def source(header: Header, choice: Choice) -> str:
 
 
 def candidate(number: int, tried: Tried) -> Candidate:
-    """Describe a decided candidate as the ledger would, for the mutator's history."""
+    """Describe a candidate as the ledger would, for the mutator's history and for who leads."""
     changed = {
         name: [tried.parent[name], value]
         for name, value in tried.choice.items()
         if value != tried.parent[name]
     }
+    verdict = Verdict.ACCEPTED if tried.accepted else Verdict.REJECTED
+    decision = None if tried.accepted is None else Decision(verdict, "")
     return Candidate(
         run="replay",
         number=number,
@@ -291,7 +322,7 @@ def candidate(number: int, tried: Tried) -> Candidate:
         description="",
         parameters={"changed": changed, "values": dict(tried.choice)},
         status=Status.COMPLETED,
-        decision=Decision(Verdict.ACCEPTED if tried.accepted else Verdict.REJECTED, ""),
+        decision=decision,
         bpb=tried.bpb,
         passed=True,
     )
@@ -303,12 +334,14 @@ def ours(table: Table) -> tuple[Search, ...]:
     The noise that is known beforehand is the spread of the default over all its seeds in the table.
     """
     loop, known = Loop("ours", mutator), seed_noise([[run.val_bpb for run in _runs(table, {})]])
-    eager = replace(loop, bound=0.2, noise=known, references=1, patience=3)
     return (
         loop,
         replace(loop, name="ours, proposals of TPE alone", propose=tpe),
         replace(loop, name="ours, noise known beforehand", noise=known),
-        replace(eager, name="ours, noise known, stopped below 20 %, one reference, seeds after 3 candidates"),
+        replace(loop, name="ours, no verdict waits", defer=0),
+        replace(
+            loop, name="ours, no verdict waits, the default under 8 seeds before any", defer=0, ahead=True
+        ),
         replace(loop, name="ours, accepting what is lower on one seed", rule=None),
     )
 

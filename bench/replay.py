@@ -47,9 +47,18 @@ class Replay:
 
         Raises `LookupError` when there is no such seed or no such run.
         """
-        if not 0 <= place < len(self.seeds):
-            raise LookupError(f"there is no seed at place {place}: {len(self.seeds)} are recorded")
-        return self.table.find(choice, self.seeds[place])
+        seeds = self.seeds if 0 <= place < len(self.seeds) else self.order(choice)
+        if not 0 <= place < len(seeds):
+            raise LookupError(f"there is no seed at place {place}: {len(seeds)} are recorded")
+        return self.table.find(choice, seeds[place])
+
+    def order(self, choice: Choice) -> tuple[int, ...]:
+        """Return the seeds of a configuration in the order in which a search meets them.
+
+        Those that only some configurations have come last.
+        """
+        more = (seed for seed in self.table.seeds(choice) if seed not in self.seeds)
+        return (*self.seeds, *more)
 
 
 class Search(Protocol):

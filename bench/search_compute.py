@@ -11,6 +11,7 @@ out; run the script by a Python that has Ray and this project to have it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from bench.figure import Figure, show
 from bench.peers import peers
 from bench.replay import Handover, Replay, Search, reached, shared_seeds, target, true_quality
-from bench.table import Table, load
+from bench.table import Choice, Recorded, Table, load
+from pytest_evalloop.loop.acceptance import Look, Rule, weigh
+from pytest_evalloop.metric.statistics import SeedNoise, paired_difference
 
 REPEATS = 10
 EVALUATIONS = 60  # of the default, whole and under one seed: how long a search is followed
@@ -97,6 +100,50 @@ def _quotient(pairs: Sequence[tuple[float, float]]) -> float:
     return 1.0 if math.isinf(below) and math.isinf(above) else above / below
 
 
+def floor(table: Table, goal: float, rule: Rule | None = None) -> float:
+    """Return the CPU seconds below which no search hands over `goal` bpb that trains the default and another whole.
+
+    It tries nothing but the cheapest configuration that reaches the goal: each once, or with a `rule` under as many
+    seeds as that accepts the true fall of validation bpb by, the noise being known from these seeds alone. Infinite
+    where nothing reaches the goal, or no number of seeds is enough.
+    """
+    quality, default = true_quality(table), _runs(table, {})
+    noise = statistics.stdev(run.val_bpb for run in default) if len(default) > 1 else math.inf
+    once, least = _seconds(default), math.inf
+    for choice in table.header.choices():
+        key = table.header.key(choice)
+        if key == table.header.key({}) or quality.get(key, math.inf) > goal:
+            continue
+        runs = _runs(table, choice)
+        if rule is None:
+            least = min(least, once + _seconds(runs))
+            continue
+        delta = _bpb(default) - _bpb(runs)
+        error = paired_difference(default[0].val, runs[0].val).standard_error
+        for seeds in itertools.product(range(1, rule.most_seeds + 1), repeat=2):
+            known, tried = seeds
+            cost = known * once + tried * _seconds(runs)
+            # The first result of a candidate tells nothing about the noise.
+            freedom = known - 1 + max(0, tried - 2)
+            if cost < least and freedom:
+                look = Look(delta, error, known, tried)
+                if weigh(look, SeedNoise(noise, freedom), rule).accepted:
+                    least = cost
+    return least
+
+
+def _runs(table: Table, choice: Choice) -> list[Recorded]:
+    return [table.find(choice, seed) for seed in table.seeds(choice)]
+
+
+def _seconds(runs: Sequence[Recorded]) -> float:
+    return statistics.fmean(run.train_seconds + run.score_seconds for run in runs)
+
+
+def _bpb(runs: Sequence[Recorded]) -> float:
+    return statistics.fmean(run.val_bpb for run in runs)
+
+
 def compare(table: Table, ours: Sequence[Search], others: Sequence[Search], repeats: int) -> list[Figure]:
     """Follow all searches and return their figures, and ours against the best peer at the first target."""
     limit, quality = horizon(table), true_quality(table)
@@ -124,6 +171,16 @@ def compare(table: Table, ours: Sequence[Search], others: Sequence[Search], repe
             None,
         ),
     ]
+    for share, goal in goals.items():
+        found.append(
+            Figure(
+                f"CPU-s to {share:.0%} below which nothing is that trains the default and another, whole and once",
+                f"{_show(floor(table, goal))}; accepted at 1 %, the noise unknown before: "
+                f"{_show(floor(table, goal, Rule()))}",
+                "",
+                None,
+            )
+        )
     for index, each in enumerate(followed):
         said = [f"{share:.0%}: {_spread(seconds[share][index])}" for share in SHARES]
         end = f"at the end {each.last(table, limit):.4f} bpb"

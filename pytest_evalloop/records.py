@@ -186,7 +186,8 @@ class Decision:
 
     `delta` is incumbent minus candidate in bits per byte, so an improvement is positive; `low` and `high` are
     the ends of its 95 % interval. `seeds` counts the trainings of the candidate that it was decided by, which
-    flatter what was accepted. `against` is the number of the incumbent that it was compared with.
+    flatter what was accepted. `against` is the number of the incumbent that it was compared with, or of the candidate
+    that overtook it while it waited.
     """
 
     verdict: Verdict

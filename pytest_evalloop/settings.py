@@ -27,7 +27,8 @@ class Settings:
     Paths in `evals`, `labels`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
     `root`, and so is `prd` unless it is absolute; times are seconds, sizes bytes. `overdraft` is the share by
     which a training may use more compute than the baseline before it is stopped. `aa` says that all candidates
-    change nothing but a comment and their seeds. `parallel` is how many trainings run at once, None for as many
+    change nothing but a comment and their seeds. `defer` is for how many candidates a verdict waits that takes
+    further seeds. `parallel` is how many trainings run at once, None for as many
     as the machine has accelerators or cores. `audit` is how many positions of a score are audited;
     `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """
@@ -57,6 +58,7 @@ class Settings:
     level: float = 0.01
     min_effect: float = 0.0
     race: float = 0.03
+    defer: int = 3
     vault_seeds: int = 2
     tryout: float = 20.0
     memory_bytes: int | None = None
@@ -202,6 +204,7 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         tryout=seconds("tryout", 20.0),
         vault_seeds=number("vault_seeds", 1, "evalloop_vault_seeds") or 2,
         race=_share(text("race")),
+        defer=3 if (defer := number("defer", 0, "evalloop_defer")) is None else defer,
         min_effect=_positive(text("min_effect"), "evalloop_min_effect") or 0.0,
         memory_bytes=parse_bytes(text("memory"), "evalloop_memory") if text("memory") else None,
         train_seconds=seconds("train_limit", 7200.0),

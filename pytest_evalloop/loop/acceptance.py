@@ -30,8 +30,6 @@ CONFIDENCE = 0.95
 """Of the interval that is printed beside an improvement."""
 FLATTERY = 2.0
 """Seed noises by which the number of a just accepted candidate may be too low."""
-FEW = 3
-"""Fresh seeds of an incumbent once the noise is known."""
 _SHAPE = -2.0  # of the spending: little of the level early, when hardly anything is known
 
 
@@ -155,16 +153,6 @@ def _verdict(weighed: Weighed, delta: float, seeds: int, reason: str, rest: str)
     if weighed.accepted:
         return Decision(Verdict.ACCEPTED, reason.format("exceeds"), delta, margin, low, high, seeds)
     return Decision(Verdict.REJECTED, reason.format("is within") + rest, delta, margin, low, high, seeds)
-
-
-def enough(noise: SeedNoise | None, seeds: int) -> int:
-    """Return how many fresh seeds an incumbent is to have; a comparison that needs more asks for them.
-
-    So many (`seeds`) that the noise is known, then a few, and one where seeds change nothing.
-    """
-    if noise is None or noise.freedom < seeds - 2:
-        return 1 if noise is not None and noise.still else seeds
-    return min(seeds, FEW)
 
 
 def promising(

@@ -15,6 +15,7 @@ from pytest_evalloop.loop.acceptance import Rule
 from pytest_evalloop.loop.crew import Crew, go_on
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
+from pytest_evalloop.loop.leading import due, overtaken, standing, waits
 from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
@@ -85,6 +86,8 @@ class Engine:
         self._flying: set[int] = set()
         self._tryout = Tryout(record, workshop, observer, settings.tryout)
         self._stopper = Stopper(record, workshop, settings.race)
+        # Null candidates differ by their seeds alone: who of them is lowest must not decide about the others.
+        self._wait = settings.defer > 0 and not record.run.settings.get("aa")
         self._pacer = Pacer(record, workshop, observer, settings.budget.unit)
 
     def run(self) -> Reached:
@@ -96,7 +99,8 @@ class Engine:
         self._baseline()
         reason = None
         with Crew[None](self._workshop.places) as crew:
-            waiting = list(self._record.unfinished())
+            waiting = [candidate for candidate in self._record.unfinished() if not waits(candidate)]
+            crew.submit(self._settle)  # a leader's verdict may have been under way when the loop was killed
             while True:
                 crew.collect(block=False)
                 while crew.busy >= self._workshop.places:
@@ -107,6 +111,8 @@ class Engine:
                     crew.submit(partial(self._try, self._proposer.propose()))
                 elif crew.busy:
                     crew.collect()  # an acceptance under way may be reason to go on
+                elif standing(self._record.candidates()).leader is not None:
+                    crew.submit(partial(self._settle, final=True))  # and so may that of who leads
                 else:
                     break
         if self._vault is not None:
@@ -158,7 +164,7 @@ class Engine:
         self._limit(baseline)
         canary.check(self._workshop, baseline, training, grade, self._observer)
         decision = Decision(Verdict.ACCEPTED, "the baseline passes its evals")
-        self._decide(baseline, training, grade, decision, seconds)
+        self._decide(self._graded(baseline, training, grade, seconds), grade, decision)
 
     def _limit(self, baseline: Candidate) -> None:
         """Cap all that follows by what the baseline's first training and grading used."""
@@ -168,21 +174,26 @@ class Engine:
     # -- one candidate
 
     def _try(self, candidate: Candidate) -> None:
-        """Take a proposed candidate to its verdict; raises `Tampered` if it changed what judges."""
+        """Take a proposed candidate as far as its first seed does; raises `Tampered` if it changed what judges."""
         self._flying.add(candidate.number)
         try:
             with self._workshop.alone(candidate):
                 self._finish(candidate)
-            with self._writing:
-                go_on()
-                tampering = self._inspector.tampering(candidate.number)
-            if tampering:
-                raise Tampered(candidate.number, tampering, sorted(self._flying - {candidate.number}))
+            self._guard(candidate.number)
+            self._settle()
         finally:
             self._flying.discard(candidate.number)
 
+    def _guard(self, number: int) -> None:
+        """Raise `Tampered` if what judges is no longer as it was, in words that blame a candidate."""
+        with self._writing:
+            go_on()
+            tampering = self._inspector.tampering(number)
+        if tampering:
+            raise Tampered(number, tampering, sorted(self._flying - {number}))
+
     def _finish(self, candidate: Candidate) -> None:
-        """Take a proposed candidate to its verdict; what is on record already is not done again."""
+        """Take a proposed candidate to its verdict, or to where it waits; what is on record is not done again."""
         started = time.monotonic()
         if candidate.detail and candidate.commit == candidate.parent:
             reason = f"{candidate.mutator} proposed nothing that can be tried: {first_line(candidate.detail)}"
@@ -211,14 +222,44 @@ class Engine:
         seconds = time.monotonic() - started - self._workshop.waited(candidate.number)
         with self._judging:
             go_on()
-            decision = self._judge.judge(candidate, training, grade)
-            with self._writing:
-                tampering = self._inspector.tampering(candidate.number)
-                if tampering:
-                    decision = replace(
-                        decision, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}"
-                    )
-                self._decide(candidate, training, grade, decision, seconds)
+            graded = self._graded(candidate, training, grade, seconds)
+            self._conclude(graded, training, grade, wait=self._wait)
+
+    def _conclude(self, candidate: Candidate, training: Training, grade: Grade, *, wait: bool) -> None:
+        """Decide about a graded candidate, or with `wait` let it wait where that takes further seeds."""
+        decision = self._judge.judge(candidate, training, grade, wait=wait)
+        with self._writing:
+            go_on()
+            if tampering := self._inspector.tampering(candidate.number):
+                blank = decision or Decision(Verdict.REJECTED, "")
+                decision = replace(blank, verdict=Verdict.REJECTED, reason=f"{TAMPERING}{tampering[0]}")
+            if decision is None:
+                self._record.waiting(candidate)
+                told = (
+                    f"{candidate.bpb:.4f} bpb under one seed; more follow unless something lower comes first"
+                )
+                self._observer.stage(candidate.number, "waiting", told)
+            else:
+                self._decide(candidate, grade, decision)
+
+    def _settle(self, *, final: bool = False) -> None:
+        """Reject who was overtaken while it waited, and decide about the leader when it is due, or the loop ends."""
+        with self._judging:
+            go_on()
+            found = standing(self._record.candidates())
+            if found.leader is None:
+                return
+            for other in found.behind:
+                self._close(replace(other, decision=overtaken(other, found.leader)))
+            # Those that were overtaken just now have a verdict, too.
+            found = standing(self._record.candidates())
+            if found.leader is None or not (final or due(found, self._settings.defer, self._settings.target)):
+                return
+            with self._workshop.place(found.leader) as place:
+                leader, training = self._train(found.leader, place)
+                grade = self._grade(leader, training, place)
+            self._conclude(leader, training, grade, wait=False)
+            self._guard(leader.number)
 
     def _train(self, candidate: Candidate, place: Place) -> tuple[Candidate, Training]:
         """Train a candidate under its first seed; returns it with the budget that it was granted."""
@@ -283,20 +324,15 @@ class Engine:
             train_seconds=training.compute_seconds if training and not training.reused else 0.0,
             peak_bytes=training.peak_bytes if training else None,
         )
-        with self._writing:
-            go_on()
-            self._record.decided(decided)
-            self._observer.decided(decided)
+        self._close(decided)
 
-    def _decide(
-        self, candidate: Candidate, training: Training, grade: Grade, decision: Decision, seconds: float
-    ) -> None:
+    def _graded(self, candidate: Candidate, training: Training, grade: Grade, seconds: float) -> Candidate:
+        """Return a candidate with what its first grading said; it took `seconds` up to here."""
         checks = max(0.0, grade.check_seconds - grade.host_seconds)
         work = checks + (0.0 if training.reused else training.wall_seconds)
-        decided = replace(
+        return replace(
             candidate,
             status=grade.status,
-            decision=decision,
             bpb=bits_per_byte(grade.scores) if grade.scores else None,
             passed=not suite_problems(grade, None),
             peak_bytes=training.peak_bytes,
@@ -305,8 +341,17 @@ class Engine:
             overhead_seconds=max(0.0, seconds - work),
             detail=grade.detail,
         )
+
+    def _decide(self, candidate: Candidate, grade: Grade, decision: Decision) -> None:
+        """Put the verdict on a graded candidate on record; an accepted one enters the branch."""
+        decided = replace(candidate, decision=decision, train_seconds=self._spent(candidate))
         if decision.verdict is Verdict.ACCEPTED:
             commit = self._workshop.seal(decided, grade, self._record.tip())
             decided = replace(decided, accepted_commit=commit)
-        self._record.decided(decided)
-        self._observer.decided(decided)
+        self._close(decided)
+
+    def _close(self, decided: Candidate) -> None:
+        with self._writing:
+            go_on()
+            self._record.decided(decided)
+            self._observer.decided(decided)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pytest_evalloop.loop.acceptance import (
     Measurement,
     Rule,
-    enough,
     fallen_back,
     judge,
     promising,
@@ -18,6 +17,7 @@ from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import confirm, suite_problems
 from pytest_evalloop.loop.record import Record
+from pytest_evalloop.loop.references import enough, next_look
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.vault import Vault
@@ -51,28 +51,39 @@ class Judge:
         self._vault = vault
         self._repeats = repeats
 
-    def judge(self, candidate: Candidate, training: Training, grade: Grade) -> Decision:
-        """Return the verdict on a candidate; raises `CannotGate` when the baseline cannot be measured again."""
-        decision = self._compare(candidate, grade)
-        if decision.verdict is Verdict.REJECTED:
+    def judge(
+        self, candidate: Candidate, training: Training, grade: Grade, *, wait: bool = False
+    ) -> Decision | None:
+        """Return the verdict on a candidate, with `wait` None when it takes further seeds of it or of the incumbent.
+
+        Raises `CannotGate` when the baseline cannot be measured again.
+        """
+        decision = self._compare(candidate, grade, wait=wait)
+        if decision is None or decision.verdict is Verdict.REJECTED:
             return decision
         return self._confirm(candidate, training, grade, decision)
 
-    def _compare(self, candidate: Candidate, grade: Grade) -> Decision:
+    def _compare(self, candidate: Candidate, grade: Grade, *, wait: bool) -> Decision | None:
         problems = suite_problems(grade, self._record.grades(self._record.baseline())[SEED])
         least = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
         while True:
             incumbent, measured = self._record.incumbent(), self._record.measurements(candidate)
-            known = self._record.measurements(incumbent)
+            known, missing = self._record.measurements(incumbent), 0
             if not problems and not shares_weights(known, measured):
                 known = self._record.reference(incumbent)
-                if missing := self._missing(incumbent, measured):
-                    self._refer(incumbent, missing)
-                    continue  # the incumbent may be another one now
+                missing = self._missing(incumbent, known, measured)
             decision = judge(known, measured, problems, self._repeats.noise(), self._rule, least)
+            clear = decision is not None and decision.verdict is Verdict.ACCEPTED and incumbent.number == 0
+            if missing and not clear:
+                if wait and known:
+                    return None
+                self._refer(incumbent, missing)
+                continue  # the incumbent may be another one now
             if decision is not None:
                 order = [other.number for other in self._record.decided_candidates()]
                 return _against(decision, incumbent, self._record.at(candidate.parent), order)
+            if wait:
+                return None
             wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
             both = " of both" if len(wanted) > 1 else ""
             self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1}{both}")
@@ -82,21 +93,26 @@ class Judge:
             if incumbent.number in failures:
                 self._take_back(incumbent, f"it does not repeat: {failures[incumbent.number]}")
 
-    def _missing(self, incumbent: Candidate, measured: tuple[Measurement, ...]) -> int:
-        """Return how many fresh seeds the incumbent lacks: one before anything is compared with it, then all."""
-        reference, noise = self._record.reference(incumbent), self._repeats.noise()
-        if not reference:
-            return 1  # also for who is far behind: nobody may come near an absurdly lucky number
-        if not promising(reference, measured, noise):
-            return 0
-        missing = max(0, self._enough() - len(reference))
-        if noise is not None:
-            return missing
-        # One more tells it where the first weights, which were chosen, do not; or that seeds change nothing.
-        return min(max(1, missing), self._workshop.places)
+    def _missing(
+        self, incumbent: Candidate, known: tuple[Measurement, ...], measured: tuple[Measurement, ...]
+    ) -> int:
+        """Return how many fresh seeds the incumbent lacks for the next look at a candidate.
 
-    def _enough(self) -> int:
-        return enough(self._repeats.noise(), self._settings.seeds)
+        One before anything is compared with it. For a promising candidate an accepted incumbent is measured under
+        enough to tell whether its acceptance was luck, and the baseline under more while the verdict is open.
+        """
+        noise = self._repeats.noise()
+        if not known:
+            return 1  # also for who is far behind: nobody may come near an absurdly lucky number
+        if not promising(known, measured, noise):
+            return 0
+        wanted = enough(noise, self._settings.seeds)
+        if incumbent.number == 0:
+            wanted = next_look(len(known), wanted)
+        if noise is not None:
+            return max(0, wanted - len(known))
+        # One more tells it where the first weights, which were chosen, do not; or that seeds change nothing.
+        return min(max(1, wanted - len(known)), self._workshop.places)
 
     def _refer(self, incumbent: Candidate, missing: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
@@ -112,7 +128,7 @@ class Judge:
                 f"training noise: the seed alone moves bpb by {noise.sd:.4f} "
                 f"(sd, {noise.freedom} degrees of freedom)"
             )
-        if incumbent.number and len(self._record.reference(incumbent)) >= self._enough():
+        if incumbent.number and len(self._record.reference(incumbent)) >= enough(noise, self._settings.seeds):
             before = self._record.measurements(self._predecessor(incumbent))
             if reason := fallen_back(before, self._record.reference(incumbent)):
                 self._take_back(incumbent, reason)

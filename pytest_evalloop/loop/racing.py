@@ -203,11 +203,11 @@ def spared(seed: int, number: int, share: float = SHARE) -> bool:
     return random.Random(f"racing:{seed}:{number}").random() < share  # noqa: S311 - replayable, not secret
 
 
-def reason(known: Standing, seen: Outlook, bound: float = BOUND) -> str:
-    """Say in words why a training was stopped."""
+def reason(known: Standing, seen: Outlook, bound: float = BOUND, rival: str = "the incumbent") -> str:
+    """Say in words why a training was stopped; `rival` is whom it raced against."""
     return (
-        f"stopped at {_percent(known.fraction)} of the budget: train bpb {known.candidate:.3f} against the "
-        f"incumbent's {known.incumbent:.3f} at the same point; the chance to end below it is "
+        f"stopped at {_percent(known.fraction)} of the budget: train bpb {known.candidate:.3f} against "
+        f"{rival}'s {known.incumbent:.3f} at the same point; the chance to end below it is "
         f"{_percent(seen.chance)} (bound {_percent(bound)})"
     )
 

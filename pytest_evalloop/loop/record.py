@@ -239,6 +239,10 @@ class Record:
         """Record the budget that a candidate without a verdict was granted."""
         self._ledger.update(candidate)
 
+    def waiting(self, candidate: Candidate) -> None:
+        """Record what a candidate came to whose verdict waits for further seeds."""
+        self._ledger.update(candidate)
+
     def trained(self, candidate: Candidate, training: Training) -> None:
         """Record how a training ended; one that is on record already is left as it is."""
         known = self.trainings(candidate)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pytest_evalloop.candidate.training import RunningTraining
+from pytest_evalloop.loop.leading import rival
 from pytest_evalloop.loop.racing import (
     LOOKS,
     Curve,
@@ -43,7 +44,7 @@ class Found:
 
 
 class Stopper:
-    """Races candidates against the incumbents of their time."""
+    """Races candidates against who leads at their time, or the incumbent."""
 
     def __init__(self, record: Record, workshop: Workshop, bound: float) -> None:
         self._record = record
@@ -58,8 +59,11 @@ class Stopper:
         """
         if not self._bound or candidate.number == 0 or self._record.run.settings.get("aa"):
             return lambda _: ""
-        incumbent = self._curve(self._record.incumbent())
-        past = [race for other in self._record.candidates()[1:] if (race := self._race(other)) is not None]
+        incumbent = self._record.incumbent()
+        other = rival(candidate, self._record.candidates(), incumbent)
+        ahead = (incumbent.bpb or 0.0) - (other.bpb or 0.0)
+        theirs = self._curve(other)
+        past = [race for each in self._record.candidates()[1:] if (race := self._race(each)) is not None]
         sd = noise.sd if noise is not None else _UNKNOWN_NOISE
         let = spared(SEED, candidate.number)
         place = self._workshop.folder(candidate.number) / "race.json"
@@ -72,16 +76,17 @@ class Stopper:
             if over or not any(seen < look <= reached for look in LOOKS):
                 return ""
             curve = progress_curve(running.said())
-            found = first_hopeless(curve, incumbent, past, sd, after=seen, bound=self._bound)
+            found = first_hopeless(curve, theirs, past, sd, after=seen, bound=self._bound)
             seen = curve.fraction
             if found is None:
                 return ""
             over = True
-            standing, outlook = found
-            told = Found(standing.fraction, outlook.chance, outlook.expected, not let)
+            known, outlook = found
+            told = Found(known.fraction, outlook.chance, outlook.expected - ahead, not let)
             with disk(f"the record {place}"):
                 write_atomically(place, msgspec.json.encode(told))
-            return "" if let else reason(standing, outlook, self._bound)
+            who = "the incumbent" if other is incumbent else f"candidate {other.number}"
+            return "" if let else reason(known, outlook, self._bound, who)
 
         return hopeless
 

@@ -19,7 +19,8 @@ class Trial:
     """An earlier candidate of this mutator: all values, the old ones of those it changed, and its outcome.
 
     `bpb` is None for a candidate that failed, and a prediction for one whose training was stopped as hopeless;
-    it is corrected for what other mutators had gained by then. One that is not `decided` is being tried just now.
+    it is corrected for what other mutators had gained by then. One that is not `decided` is being tried just now, or
+    has a `bpb` and waits for further seeds.
     """
 
     values: Mapping[str, Value]

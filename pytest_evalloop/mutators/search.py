@@ -80,7 +80,10 @@ def _draw(brief: Brief, parameters: Mapping[str, Parameter]) -> dict[str, Value]
         seen.add(_key(trial.values))
         seen.add(_key({**trial.values, **trial.old}))
     known = brief.incumbent_bpb + gained if math.isfinite(brief.incumbent_bpb) else None
-    evidence = [*((trial.values, trial.bpb) for trial in trials if trial.decided), (values, known)]
+    evidence = [
+        *((trial.values, trial.bpb) for trial in trials if trial.decided or trial.bpb is not None),
+        (values, known),
+    ]
     if len(trials) % EVERY == EVERY - 1 and not _again(parameters, trials):
         changes = _anywhere(parameters, evidence, numbers)
         if changes and _key({**values, **changes}) not in seen:

@@ -11,13 +11,13 @@ import pytest
 from pytest_evalloop.loop.acceptance import (
     Measurement,
     Rule,
-    enough,
     fallen_back,
     judge,
     promising,
     shares_weights,
 )
 from pytest_evalloop.loop.passing import confirm, first_line, suite_problems
+from pytest_evalloop.loop.references import enough
 from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
 

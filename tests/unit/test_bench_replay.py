@@ -24,7 +24,7 @@ from bench.peers import (
     peers,
 )
 from bench.replay import Handover, Meter, Replay, Search, shared_seeds, target, true_quality
-from bench.search_compute import compare, median_interval, times_less
+from bench.search_compute import compare, floor, median_interval, times_less
 from bench.table import Architecture, Choice, Header, Length, Point, Recorded, Table
 from pytest_evalloop.loop.acceptance import Rule
 from pytest_evalloop.mutators.space import read
@@ -342,6 +342,25 @@ def test_noise_is_handed_over_as_progress_only_without_a_rule() -> None:
 
 def test_a_leader_is_judged_once_it_has_stood() -> None:
     replay, counts = Replay.shuffled(NOISY, 0), {}
-    for patience in (0, 3):
-        counts[patience] = len(list(Loop("", tpe, patience=patience).run(replay, 0, math.inf)))
+    for defer in (0, 3):
+        counts[defer] = len(list(Loop("", tpe, defer=defer).run(replay, 0, math.inf)))
     assert 1 < counts[3] <= counts[0]
+
+
+def test_seeds_that_only_some_configurations_have_are_met_last() -> None:
+    more = {(HEADER.key({}), 7): recorded(HEADER.default, 7, 0.0)}
+    replay = Replay(replace(EXACT, runs={**EXACT.runs, **more}), (2, 0, 1))
+    assert replay.order({}) == (2, 0, 1, 7)
+    assert replay.find({}, 3).seed == 7
+    with pytest.raises(LookupError, match="no seed at place 3: 3 are recorded"):
+        replay.find(BEST, 3)
+
+
+def test_the_floor_is_the_default_and_the_cheapest_that_reaches_the_goal() -> None:
+    once, best = SECONDS + SCORING, quality(BEST)
+    assert floor(EXACT, best) == 2 * once
+    assert floor(EXACT, best - 0.01) == math.inf
+    # Each side once tells nothing about the noise, so the rule asks for more.
+    strict = floor(NOISY, target(NOISY, 0.8), Rule())
+    assert 3 * once <= strict < math.inf
+    assert strict % once == 0

@@ -219,6 +219,8 @@ def test_null_candidates_have_a_mutator_and_a_run_of_their_own() -> None:
 
 def test_racing_can_be_switched_off() -> None:
     assert read({}, {**INI, "race": "0"}, ROOT).race == 0.0
+    assert read({}, {**INI, "defer": "0"}, ROOT).defer == 0
+    assert read({}, INI, ROOT).defer == 3
 
 
 def test_every_value_has_its_place() -> None:
@@ -241,6 +243,7 @@ def test_every_value_has_its_place() -> None:
         "level": "0.01",
         "min_effect": "0.002",
         "race": "0.05",
+        "defer": "2",
         "vault_seeds": "3",
         "tryout": "2m",
         "train_limit": "1h",
@@ -272,6 +275,7 @@ def test_every_value_has_its_place() -> None:
         level=0.01,
         min_effect=0.002,
         race=0.05,
+        defer=2,
         vault_seeds=3,
         tryout=120.0,
         train_seconds=3600,
@@ -327,6 +331,7 @@ def test_a_mutator_named_twice_counts_once_and_order_is_kept() -> None:
         ("level", "0.5", "evalloop_level is '0.5': more than one in ten candidates that change nothing"),
         ("min_effect", "-1", "evalloop_min_effect is '-1'. Give a positive number"),
         ("race", "0.6", "evalloop_race is '0.6': a training that is as likely to win as not"),
+        ("defer", "soon", "evalloop_defer is 'soon'. Give a whole number of at least 0."),
         ("race", "-1", "evalloop_race is '-1'. Give a positive number"),
         ("aa", "0", "--evalloop-aa is '0'. Give a whole number of at least 1."),
         ("target", "0", "--evalloop-target is '0'. Give the bits per byte at which the loop may stop"),
