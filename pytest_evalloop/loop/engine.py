@@ -16,6 +16,7 @@ from pytest_evalloop.loop.crew import Crew, go_on
 from pytest_evalloop.loop.inspection import Inspector
 from pytest_evalloop.loop.judging import Judge
 from pytest_evalloop.loop.leading import due, overtaken, standing, waits
+from pytest_evalloop.loop.limits import reached
 from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
@@ -41,8 +42,6 @@ from pytest_evalloop.records import (
 )
 from pytest_evalloop.settings import Settings
 from pytest_evalloop.suite.project import SEED
-
-_FRUITLESS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +119,8 @@ class Engine:
         return Reached(reason)
 
     def _reached(self, elapsed: float) -> str | None:
-        settings, proposed = self._settings, self._record.candidates()[1:]
-        if settings.candidates is not None and len(proposed) >= settings.candidates:
-            return f"{len(proposed)} candidates were tried (--evalloop-candidates)"
-        if settings.seconds is not None and elapsed >= settings.seconds:
-            return f"{elapsed:.0f} seconds have passed (--evalloop-time)"
-        bpb = self._record.incumbent().bpb
-        if settings.target is not None and bpb is not None and bpb <= settings.target:
-            return f"the incumbent's {bpb:.4f} bpb reach {settings.target:g} (--evalloop-target)"
-        rejected = 0
-        for candidate in reversed(self._record.decided_candidates()[1:]):
-            if candidate.stands:
-                break
-            rejected += 1
-        if settings.patience is not None and rejected >= settings.patience:
-            return f"{rejected} candidates in a row were rejected (--evalloop-patience)"
-        last = proposed[-_FRUITLESS:]
-        if len(last) == _FRUITLESS and all(candidate.commit == candidate.parent for candidate in last):
-            return f"the mutators proposed nothing {_FRUITLESS} times in a row"
-        return None
+        proposed, decided = self._record.candidates()[1:], self._record.decided_candidates()[1:]
+        return reached(self._settings, elapsed, self._record.incumbent().bpb, proposed, decided)
 
     # -- the baseline
 
