@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pytest_evalloop.candidate.progress import Progress
+from pytest_evalloop.candidate.training import RunningTraining
 from pytest_evalloop.loop import canary
 from pytest_evalloop.loop.acceptance import Rule
 from pytest_evalloop.loop.crew import Crew, go_on
@@ -252,10 +253,12 @@ class Engine:
         if self._workshop.find(candidate, seed) is None:
             self._observer.stage(candidate.number, "training", candidate.description)
         race, pace = self._stopper.watch(candidate, self._repeats.noise()), self._pacer.watch(candidate)
-        training = self._workshop.train(
-            *(candidate, seed, self._progress(candidate), lambda running: pace(running) or race(running)),
-            place=place,
-        )
+
+        def check(running: RunningTraining) -> str:
+            # One whose steps are cheaper gets more of them, so with as many as the incumbent it may well be behind.
+            return pace(running) or ("" if pace.pending else race(running))
+
+        training = self._workshop.train(candidate, seed, self._progress(candidate), check, place=place)
         if pace.deviates:
             candidate = self._pacer.grant(candidate)
             self._observer.stage(candidate.number, "training", candidate.description)

@@ -22,6 +22,7 @@ The compute of a step differs by 5 to 7 % between trainings of one tree that run
 """
 _EARLY = 0.15  # share of the budget after which the pace of a training is looked at, once
 _FEWEST = 8  # samples
+_LATE = 0.5  # share of the budget after which fewer will do, from one that says less than the incumbent did
 _TRYOUT_SECONDS = 6.0  # of compute, start-up included, that a side-by-side training takes the incumbent
 
 
@@ -33,10 +34,21 @@ class Watch:
         self._looked = False
         self.deviates = False
 
+    @property
+    def pending(self) -> bool:
+        """Whether the pace is still to be looked at; until then nobody knows how many steps the candidate gets.
+
+        A training that says how far it is as seldom as the incumbent's did is never looked at.
+        """
+        return not self._looked and len(self._incumbent) >= _FEWEST
+
     def __call__(self, running: RunningTraining) -> str:
         """Return a sentence that stops the training, empty if it may go on."""
         samples = running.samples
-        if self._looked or len(samples) < _FEWEST or samples[-1].done < _EARLY:
+        if self._looked or not samples:
+            return ""
+        told = len(samples) >= _FEWEST and samples[-1].done >= _EARLY
+        if not told and not (self.pending and samples[-1].done >= _LATE):
             return ""
         self._looked = True
         # The same part of both trainings: a first step is not like those that follow.
