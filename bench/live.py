@@ -187,7 +187,8 @@ def _follow(state: State, propose: Propose) -> None:
 
 def _step(state: State, tried: Tried) -> Step:
     share = state.meter.trained[state.key(tried.choice), 0]
-    return Step(tried.choice, tried.parent, tried.accepted, None if share == 1 else share, tried.bpb)
+    steps = state.meter.replay.table.header.steps(tried.choice)
+    return Step(tried.choice, tried.parent, steps, tried.accepted, None if share == 1 else share, tried.bpb)
 
 
 def _curve(run: Recorded) -> Curve:
@@ -292,20 +293,16 @@ def about_loop(real: Told, replay: Told, asked: Sequence[Asked], start: float) -
         Figure("… in all, really and replayed", f"{counted(real.steps)}; {counted(replay.steps)}", "", None),
     ]
     mine, theirs = (
-        {tuple(each.choice.items()): each.seconds for each in told.trainings if each.seed == SEED}
-        for told in (real, replay)
+        sum(each.seconds - began for each in told.trainings) for told, began in ((real, start), (replay, 0.0))
     )
-    common = [key for key in mine if key in theirs]
-    if common:
-        total = sum(mine[key] - start for key in common) / sum(theirs[key] for key in common)
-        found.append(
-            Figure(
-                f"… CPU-s of the {len(common)} first trainings that both made, start apart, over the replay's",
-                f"{total:.3f}",
-                "",
-                None,
-            )
+    found.append(
+        Figure(
+            "… CPU-s of all trainings, their start apart, over the replay's",
+            f"{mine / theirs:.3f} ({mine:.0f} over {theirs:.0f})",
+            f"{1 - PACE:g} to {1 + PACE:g}",
+            abs(mine / theirs - 1) <= PACE,
         )
+    )
     more = [[each for each in told.trainings if each.seed != SEED] for told in (real, replay)]
     unknown = sum(each.seed not in LOOP_SEEDS for each in more[0])
     found.append(
@@ -321,8 +318,10 @@ def about_loop(real: Told, replay: Told, asked: Sequence[Asked], start: float) -
 
 def shown(step: Step) -> str:
     """Show what became of a candidate."""
-    share = "" if step.stopped is None else f" at {step.stopped:.0%}"
-    return f"{step.verdict}{share}, {step.bpb:.4f} bpb{' expected' * bool(share)}{', revoked' * bool(step.revoked)}"
+    place = "after" if step.stopped is None else f"at {step.stopped:.0%} of"
+    expected = "" if step.stopped is None else " expected"
+    later = f", revoked: {step.revoked}" if step.revoked else ""
+    return f"{step.verdict} {place} {step.steps} steps, {step.bpb:.4f} bpb{expected}{later}"
 
 
 def counted(steps: Sequence[Step]) -> str:

@@ -83,11 +83,12 @@ class Step:
     """What became of one candidate of a loop, and the incumbent that it was made from.
 
     `stopped` is the share of the budget at which racing stopped it, None if it did not. `bpb` is that under the
-    first seed, and what was expected of it if it was stopped.
+    first seed, and what was expected of it if it was stopped. `steps` are those of a whole training.
     """
 
     choice: Choice
     parent: Choice
+    steps: int
     accepted: bool
     stopped: float | None
     bpb: float
@@ -278,6 +279,7 @@ def tell(root: Path, header: Header) -> Told:
                 Step(
                     choice,
                     {**choice, **_before(candidate.parameters)},
+                    granted,
                     decision.verdict is Verdict.ACCEPTED,
                     _stopped(place),
                     found,

@@ -209,29 +209,33 @@ def test_a_loop_that_went_as_its_replay_is_proposed_the_same_again(played: Told)
         "the same loop, replayed from its beginning: candidates before proposal or verdict differ"
     ]
     assert parted.value == "6 of 6"
-    costs = [figure.value for name, figure in figures.items() if name.startswith("… CPU-s of the 7 first")]
-    assert costs == ["1.000"]
+    costs = figures["… CPU-s of all trainings, their start apart, over the replay's"]
+    assert costs.value.startswith("1.000 (")
+    assert costs.kept
 
 
 def step(verdict: str, lr: float) -> Step:
     choice = {**HEADER.default, "lr": lr}
-    return Step(choice, HEADER.default, verdict == "accepted", 0.3 if verdict == "stopped" else None, 2.5)
+    return Step(choice, HEADER.default, 40, verdict == "accepted", 0.3 if verdict == "stopped" else None, 2.5)
 
 
 def test_other_proposals_and_verdicts_are_told() -> None:
     first, second = step("rejected", 0.02), step("stopped", 0.04)
     went = Told((first, second), (Repeat(HEADER.default, 0, 40, 10.0), Repeat(HEADER.default, 3, 40, 9.0)))
-    other = Told((first, step("accepted", 0.04)), (Repeat(HEADER.default, 0, 40, 4.0),))
+    other = Told((first, step("accepted", 0.04)), (Repeat(HEADER.default, 0, 40, 12.5),))
     asked = (Asked(first.choice, first), Asked(BEST, step("accepted", 0.04)))
     figures = about_loop(went, other, asked, 2.0)
     assert [(figure.value, figure.kept) for figure in figures] == [
         ("1 of 2", False),
         ("1 of 2", False),
-        ("rejected, 2.5000 bpb; replayed rejected, 2.5000 bpb", None),
-        ("stopped at 30%, 2.5000 bpb expected; replayed accepted, 2.5000 bpb", None),
+        ("rejected after 40 steps, 2.5000 bpb; replayed rejected after 40 steps, 2.5000 bpb", None),
+        (
+            "stopped at 30% of 40 steps, 2.5000 bpb expected; replayed accepted after 40 steps, 2.5000 bpb",
+            None,
+        ),
         ("1 of 2", None),
         ("0 accepted, 1 rejected, 1 stopped; 1 accepted, 1 rejected, 0 stopped", None),
-        ("2.000", None),
+        ("1.200 (15 over 12)", False),
         ("1, of them 1 under seeds that the table does not have of all; 0", None),
     ]
     assert figures[3].name == "… 2: lr 0.01 -> 0.04"
@@ -269,6 +273,6 @@ def test_a_loop_is_read_from_its_ledger(tmp_path: Path) -> None:
     first, second = found.steps
     assert (first.choice["lr"], first.parent["lr"], first.verdict, first.bpb) == (0.02, 0.01, "accepted", 2.4)
     assert (second.choice["lr"], second.parent["lr"], second.verdict) == (0.04, 0.02, "stopped")
-    assert second.stopped == 0.35
+    assert (second.stopped, second.steps) == (0.35, 30)
     assert second.bpb == pytest.approx(2.65)
     assert second.reason == "more"
