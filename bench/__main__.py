@@ -26,6 +26,7 @@ TITLES = {
     "decisions": "Decisions under noise, simulated with recorded noise",
     "racing": "What racing saves and loses, replayed over recorded curves",
     "search_compute": "Compute to reach a bpb, against other searches, replayed over the recorded table",
+    "live": "Replay and reality: recorded runs made anew, and a loop beside its replay",
     "equal_compute": "Compute of granted budgets",
     "coverage": "Coverage of corrected rates",
     "review": "The review page, in a real browser with 10,000 traces",

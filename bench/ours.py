@@ -58,7 +58,7 @@ class Propose(Protocol):
     def __call__(
         self, header: Header, incumbent: Choice, bpb: float, tried: Sequence[Tried], seed: int
     ) -> Choice | None:
-        """Return values of all parameters; `bpb` is the incumbent's, `seed` makes the draw replayable."""
+        """Return values of all parameters; `bpb` is the incumbent's, `seed` that of the whole loop."""
 
 
 @dataclass(slots=True)
@@ -150,13 +150,17 @@ class Loop:
 
     def run(self, replay: Replay, seed: int, limit: float) -> Iterator[Handover]:
         """Search as `Search.run` says; ends when nothing is left to propose."""
-        header = replay.table.header
-        state = State(Meter(replay), header.default, believed=self.noise)
+        default = replay.table.header.default
+        yield from self.follow(State(Meter(replay), default, believed=self.noise), seed, limit)
+
+    def follow(self, state: State, seed: int, limit: float) -> Iterator[Handover]:
+        """Search on from a state of which nothing is measured yet; what is known in the end stays in it."""
+        header = state.meter.replay.table.header
         state.measure(state.incumbent)
         yield Handover(state.meter.spent, state.incumbent)
         while state.meter.spent < limit:
-            number, parent = len(state.tried), state.incumbent
-            choice = self.propose(header, parent, state.bpb(parent), state.tried, seed * 100_003 + number)
+            parent = state.incumbent
+            choice = self.propose(header, parent, state.bpb(parent), state.tried, seed)
             if choice is not None:
                 rival = state.rival()
                 behind = self._race(state, choice, rival, seed)
@@ -190,7 +194,7 @@ class Loop:
         """Train a candidate; return by how much it was expected to end behind if it was stopped on the way."""
         noise, theirs = state.noise, state.curve(rival, 1.0)
         sd = noise.sd if noise is not None else BELIEVED
-        let = self.bound == 0 or spared(seed, len(state.tried))
+        let = self.bound == 0 or spared(seed, len(state.tried) + 1)  # the loop counts from 1
         for look in () if let else LOOKS:
             known = standing(state.curve(choice, look), theirs, look)
             if known is not None:
@@ -244,6 +248,7 @@ def tpe(header: Header, incumbent: Choice, bpb: float, tried: Sequence[Tried], s
     import optuna  # noqa: PLC0415 - as in `bench.peers`
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = seed * 100_003 + len(tried)  # another one for every candidate
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)
     study, space = optuna.create_study(direction="minimize", sampler=sampler), distributions(header)
     for choice, value in [*((each.choice, each.bpb) for each in tried), (incumbent, bpb)]:

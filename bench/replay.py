@@ -108,6 +108,11 @@ class Meter:
         """Tell whether a configuration was trained to the end and scored."""
         return self._key(choice, place) in self._scored
 
+    @property
+    def trained(self) -> Mapping[tuple[Key, int], float]:
+        """The share of the budget that was trained, by configuration and place in the order of seeds."""
+        return self._trained
+
     def _key(self, choice: Choice, place: int) -> tuple[Key, int]:
         return self.replay.table.header.key(choice), place
 
