@@ -112,3 +112,20 @@ def test_who_has_led_for_long_enough_is_decided_about_before_the_next_is_propose
         "SELECT later.parent = first.accepted_commit FROM candidates first, candidates later "
         "WHERE first.number = 1 AND later.number = 3"
     ) == [(1,)]
+
+
+def test_who_was_overtaken_side_by_side_is_merged_with_who_was_accepted(tmp_path: Path) -> None:
+    project = make_waiting(tmp_path, 2)
+    project.replace("conftest.py", 'r"\\g<1>3")}', '"= 16")}')
+    project.replace("conftest.py", "2: (ORDER", '2: ("= 64"')
+    project.commit()
+    status, output = project.loop(
+        "--evalloop-candidates", "6", "--evalloop-mutator", "edit", "--evalloop-parallel", "2"
+    )
+    assert status == 0, output
+    rows = project.results()
+    assert sorted(row["verdict"] for row in rows[1:3]) == ["accepted", "rejected"], output
+    merged = next(row for row in rows if row["mutator"] == "merge")
+    assert merged["description"].startswith("candidates 1 and 2: ")
+    assert merged["verdict"] == "accepted", output
+    assert project.rows("SELECT number FROM candidates WHERE verdict IS NULL") == []
