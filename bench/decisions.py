@@ -23,7 +23,7 @@ from itertools import pairwise, product
 from bench.figure import Figure, show
 from bench.table import Key, Recorded, Table, load
 from pytest_evalloop.loop.acceptance import FLATTERY, Look, Rule, weigh
-from pytest_evalloop.loop.references import enough, next_look
+from pytest_evalloop.loop.references import enough, least, next_look
 from pytest_evalloop.metric.statistics import (
     SeedNoise,
     beyond_seeds,
@@ -152,9 +152,7 @@ class Loop:
     def refer(self, count: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
         self.incumbent.fresh += [self.train(self.incumbent.true) for _ in range(count)]
-        if len(self._standing) > 1 and len(self.incumbent.fresh) >= enough(
-            seed_noise(self._groups), self._seeds
-        ):
+        if len(self._standing) > 1 and len(self.incumbent.fresh) >= self._least():
             before = self._standing[-2]
             if statistics.fmean(self.incumbent.fresh) >= statistics.fmean(before.fresh):
                 self._standing.pop()
@@ -169,7 +167,11 @@ class Loop:
         if after >= mean + (FLATTERY * noise.sd if noise else 0.0):
             return 0
         wanted = enough(noise, self._seeds)
-        return max(0, (next_look(known, wanted) if len(self._standing) == 1 else wanted) - known)
+        return max(0, next_look(known, wanted, baseline=len(self._standing) == 1) - known)
+
+    def _least(self) -> int:
+        wanted = enough(seed_noise(self._groups), self._seeds)
+        return least(wanted, baseline=len(self._standing) == 1)
 
     def judge(self, effect: float) -> Outcome:
         """Try a candidate that is truly better by `effect` bits per byte."""
@@ -186,8 +188,10 @@ class Loop:
                 error = self._world.error(blur, len(reference), len(found))
                 look = Look(delta, error, len(reference), len(found))
                 weighed = weigh(look, noise, RULE)
-            clear = weighed is not None and weighed.accepted is True and len(self._standing) == 1
-            if not clear and (missing := self._missing(mean, after, noise)):
+            clear = weighed is not None and weighed.accepted is True
+            if not (clear and len(reference) >= self._least()) and (
+                missing := self._missing(mean, after, noise)
+            ):
                 self.refer(missing)
                 spent += missing
                 continue
@@ -302,7 +306,7 @@ def figures() -> list[Figure]:
                 has.accepted <= RULE.level,
             )
         )
-    for effect, least, most in ((2, 0.80, 3.5), (3, 0.97, 2.5)):
+    for effect, share, most in ((2, 0.80, 3.5), (3, 0.97, 2.5)):
         for seeds, known, told in known_from:
             has = power(world, effect, seeds, known, SINGLE)
             lines.append(
@@ -310,8 +314,8 @@ def figures() -> list[Figure]:
                     f"a candidate better by {effect} noises, {told}",
                     f"accepted {has.accepted:.1%} at {has.candidate:.2f} trainings "
                     f"(and {has.incumbent:.2f} of the incumbent)",
-                    f"{least:.0%} at {most}",
-                    has.accepted >= least and has.candidate <= most,
+                    f"{share:.0%} at {most}",
+                    has.accepted >= share and has.candidate <= most,
                 )
             )
     lines.append(

@@ -31,7 +31,7 @@ from pytest_evalloop.loop.racing import (
     spared,
     standing,
 )
-from pytest_evalloop.loop.references import enough, next_look
+from pytest_evalloop.loop.references import enough, least, next_look
 from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
 from pytest_evalloop.records import Brief, Budget, Candidate, Decision, Status, Verdict
 
@@ -217,22 +217,24 @@ class Loop:
         decision = None if noise is None else judge(known, measured, (), noise, self.rule)
         clear = decision is not None and decision.verdict is Verdict.ACCEPTED
         if len(known) < self._enough(state):
-            return True if clear and self._asks(state) else None
+            return True if clear and not self.ahead and len(known) >= self._least(state) else None
         return None if decision is None else clear
 
     def _enough(self, state: State) -> int:
         """Return how many seeds the incumbent gets, of those that are recorded."""
         return min(enough(state.noise, self.references), len(state.meter.replay.order(state.incumbent)))
 
-    def _asks(self, state: State) -> bool:
-        """Tell whether the incumbent is measured again only as a verdict asks for it, which the baseline is."""
-        return not self.ahead and state.incumbent == state.meter.replay.table.header.default
+    def _least(self, state: State) -> int:
+        """Return how many seeds the incumbent has at the first look at a promising candidate."""
+        return least(self._enough(state), baseline=state.key(state.incumbent) == state.key({}))
 
     def _measure_again(self, state: State, choice: Choice) -> None:
         """Measure a candidate under one more seed, and the incumbent unless it has more; or what it is short of."""
         known, wanted = len(state.known(state.incumbent)), self._enough(state)
         if known < wanted:
-            for _ in range((next_look(known, wanted) if self._asks(state) else wanted) - known):
+            default = state.key(state.incumbent) == state.key({})
+            look = wanted if self.ahead else next_look(known, wanted, baseline=default)
+            for _ in range(look - known):
                 state.measure(state.incumbent)
             return
         state.measure(choice)

@@ -254,7 +254,8 @@ class Brief:
 
     `worktree`, `train_data` and `log` are absolute, `prompt` and `space` relative to the worktree.
     `history` holds every candidate in order, the baseline first, those without a verdict included, which others
-    work on at this moment; validation and vault data are never part of it.
+    work on at this moment or which wait for further seeds (these have a `bpb`); validation and vault data are never
+    part of it.
     """
 
     run: str

@@ -17,7 +17,7 @@ from pytest_evalloop.loop.crew import Crew
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.passing import confirm, suite_problems
 from pytest_evalloop.loop.record import Record
-from pytest_evalloop.loop.references import enough, next_look
+from pytest_evalloop.loop.references import enough, least, next_look
 from pytest_evalloop.loop.refusal import CannotGate
 from pytest_evalloop.loop.repeats import Repeats
 from pytest_evalloop.loop.vault import Vault
@@ -65,16 +65,16 @@ class Judge:
 
     def _compare(self, candidate: Candidate, grade: Grade, *, wait: bool) -> Decision | None:
         problems = suite_problems(grade, self._record.grades(self._record.baseline())[SEED])
-        least = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
+        smallest = floor(grade.audit, sum(score.bytes for score in grade.scores)) if grade.audit else 0.0
         while True:
             incumbent, measured = self._record.incumbent(), self._record.measurements(candidate)
             known, missing = self._record.measurements(incumbent), 0
             if not problems and not shares_weights(known, measured):
                 known = self._record.reference(incumbent)
                 missing = self._missing(incumbent, known, measured)
-            decision = judge(known, measured, problems, self._repeats.noise(), self._rule, least)
-            clear = decision is not None and decision.verdict is Verdict.ACCEPTED and incumbent.number == 0
-            if missing and not clear:
+            decision = judge(known, measured, problems, self._repeats.noise(), self._rule, smallest)
+            clear = decision is not None and decision.verdict is Verdict.ACCEPTED
+            if missing and not (clear and len(known) >= self._least(incumbent)):
                 if wait and known:
                     return None
                 self._refer(incumbent, missing)
@@ -98,8 +98,8 @@ class Judge:
     ) -> int:
         """Return how many fresh seeds the incumbent lacks for the next look at a candidate.
 
-        One before anything is compared with it. For a promising candidate an accepted incumbent is measured under
-        enough to tell whether its acceptance was luck, and the baseline under more while the verdict is open.
+        One before anything is compared with it, and more for a promising candidate: of an accepted incumbent enough
+        to tell whether its acceptance was luck, of each as many as the verdict asks for.
         """
         noise = self._repeats.noise()
         if not known:
@@ -107,12 +107,16 @@ class Judge:
         if not promising(known, measured, noise):
             return 0
         wanted = enough(noise, self._settings.seeds)
-        if incumbent.number == 0:
-            wanted = next_look(len(known), wanted)
+        missing = next_look(len(known), wanted, baseline=incumbent.number == 0) - len(known)
         if noise is not None:
-            return max(0, wanted - len(known))
+            return max(0, missing)
         # One more tells it where the first weights, which were chosen, do not; or that seeds change nothing.
-        return min(max(1, wanted - len(known)), self._workshop.places)
+        return min(max(1, missing), self._workshop.places)
+
+    def _least(self, incumbent: Candidate) -> int:
+        """Return under how many fresh seeds an incumbent stands before somebody can take its place."""
+        wanted = enough(self._repeats.noise(), self._settings.seeds)
+        return least(wanted, baseline=incumbent.number == 0)
 
     def _refer(self, incumbent: Candidate, missing: int) -> None:
         """Measure the incumbent under fresh seeds, and revoke its acceptance if it does not hold up."""
@@ -128,7 +132,7 @@ class Judge:
                 f"training noise: the seed alone moves bpb by {noise.sd:.4f} "
                 f"(sd, {noise.freedom} degrees of freedom)"
             )
-        if incumbent.number and len(self._record.reference(incumbent)) >= enough(noise, self._settings.seeds):
+        if incumbent.number and len(self._record.reference(incumbent)) >= self._least(incumbent):
             before = self._record.measurements(self._predecessor(incumbent))
             if reason := fallen_back(before, self._record.reference(incumbent)):
                 self._take_back(incumbent, reason)

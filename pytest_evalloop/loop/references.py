@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_evalloop.metric.statistics import SeedNoise
 
 FEW = 3
-"""Fresh seeds of an incumbent once the noise is known."""
+"""Fresh seeds that tell whether an acceptance was luck; all that an incumbent gets once the noise is known."""
 
 
 def enough(noise: SeedNoise | None, seeds: int) -> int:
@@ -18,10 +18,19 @@ def enough(noise: SeedNoise | None, seeds: int) -> int:
     return min(seeds, FEW)
 
 
-def next_look(known: int, wanted: int) -> int:
+def least(wanted: int, *, baseline: bool) -> int:
+    """Return under how many of `wanted` seeds an incumbent stands at the first look at a promising candidate.
+
+    Nobody chose the number of the baseline, so one will do.
+    """
+    return min(wanted, 1 if baseline else FEW)
+
+
+def next_look(known: int, wanted: int, *, baseline: bool) -> int:
     """Return under how many of `wanted` seeds an incumbent stands at the next look, `known` at present: a power of two.
 
     Few looks, so that little is added to the chance of a mistake, and the same ones for a loop that was killed
     between two seeds.
     """
-    return min(wanted, 1 << known.bit_length())
+    first = least(wanted, baseline=baseline)
+    return first if known < first else min(wanted, 1 << known.bit_length())

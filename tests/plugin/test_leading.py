@@ -112,3 +112,46 @@ def test_who_has_led_for_long_enough_is_decided_about_before_the_next_is_propose
         "SELECT later.parent = first.accepted_commit FROM candidates first, candidates later "
         "WHERE first.number = 1 AND later.number = 3"
     ) == [(1,)]
+
+
+def test_who_was_overtaken_side_by_side_is_merged_with_who_was_accepted(tmp_path: Path) -> None:
+    project = make_waiting(tmp_path, 2)
+    project.replace("conftest.py", 'r"\\g<1>3")}', '"= 16")}')
+    project.replace("conftest.py", "2: (ORDER", '2: ("= 64"')
+    project.commit()
+    status, output = project.loop(
+        "--evalloop-candidates", "6", "--evalloop-mutator", "edit", "--evalloop-parallel", "2"
+    )
+    assert status == 0, output
+    rows = project.results()
+    assert sorted(row["verdict"] for row in rows[1:3]) == ["accepted", "rejected"], output
+    merged = next(row for row in rows if row["mutator"] == "merge")
+    assert merged["description"].startswith("candidates 1 and 2: ")
+    assert merged["verdict"] == "accepted", output
+    assert project.rows("SELECT number FROM candidates WHERE verdict IS NULL") == []
+
+
+BEHIND = """
+import json, os, signal
+with open(os.environ["EVALLOOP_PROGRESS"], "a") as progress:
+    for step in (1, 2, 3):
+        progress.write(json.dumps({"step": step, "fraction": step / 5, "train_bpb": 30.0}) + chr(10))
+signal.pause()
+"""
+
+
+def test_trainings_race_against_who_leads(tmp_path: Path) -> None:
+    project = make_waiting(tmp_path, 3)
+    project.replace("conftest.py", 'EDITS = {1: (ORDER, r"\\g<1>2"), ', "EDITS = {")
+    place = '        path = Path(brief.worktree, "model/config.py")\n'
+    behind = f"""        if brief.number == 3:
+            Path(brief.worktree, "model/train.py").write_text({BEHIND!r})
+            return Proposal("train worse")
+"""
+    project.replace("conftest.py", place, behind + place)
+    project.commit()
+    status, output = project.run(*COMMAND)
+    assert status == 0, output
+    _, second, third = project.results()[1:]
+    assert second["verdict"] == "accepted", output
+    assert "train bpb 30.000 against candidate 2's 8.000 at the same point" in third["reason"], output

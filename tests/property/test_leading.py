@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_evalloop.loop.leading import due, overtaken, rival, standing, waits
-from pytest_evalloop.loop.references import FEW, enough, next_look
+from pytest_evalloop.loop.references import FEW, enough, least, next_look
 from pytest_evalloop.metric.statistics import SeedNoise, seed_noise
 from pytest_evalloop.records import Candidate, Decision, Status, Verdict
 
@@ -103,17 +103,18 @@ def test_a_candidate_never_races_against_itself_nor_against_who_is_worse_than_th
         assert other.bpb <= 2.5
 
 
-@given(st.integers(0, 40), st.integers(1, 40))
+@given(st.integers(0, 40), st.integers(1, 40), st.booleans())
 def test_looks_at_an_incumbent_are_few_and_the_same_after_a_kill_between_two_seeds(
-    known: int, wanted: int
+    known: int, wanted: int, baseline: bool
 ) -> None:
-    following = next_look(known, wanted)
+    following = next_look(known, wanted, baseline=baseline)
     assert following <= wanted
     assert following > known or following == wanted
     for between in range(known, following):
-        assert next_look(between, wanted) == following
-    looks = {next_look(seeds, wanted) for seeds in range(wanted)}
+        assert next_look(between, wanted, baseline=baseline) == following
+    looks = {next_look(seeds, wanted, baseline=baseline) for seeds in range(wanted)}
     assert len(looks) <= 1 + wanted.bit_length()
+    assert min(looks) == least(wanted, baseline=baseline) == min(wanted, 1 if baseline else FEW)
 
 
 @given(st.integers(2, 12), st.integers(0, 20), st.floats(0, 0.1))

@@ -187,6 +187,9 @@ def test_a_reason_says_where_how_far_and_how_likely() -> None:
         "the chance to end below it is 0.2 % (bound 1 %)"
     )
     assert "under 0.01 %" in reason(Standing(0.27, 2.9, 2.7), Outlook(1e-9, 0.08, 0.03))
+    assert "against candidate 7's 2.700 at" in reason(
+        Standing(0.27, 2.9, 2.7), Outlook(0.002, 0.08, 0.03), 0.01, "candidate 7"
+    )
 
 
 def test_nothing_stopped_is_nothing_lost() -> None:
