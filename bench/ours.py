@@ -133,8 +133,8 @@ class Loop:
     """Our loop.
 
     A candidate races against who leads, at a `bound` of 0 to the end in any case. It is judged by `rule` against the
-    incumbent, or without one accepted if it is lower. Where that takes more seeds it waits, and who leads gets
-    them after `defer` more candidates. `references` is under how many seeds the default is measured, `ahead` says
+    incumbent, or without one accepted if it is lower. Who may be better waits, and who leads gets its seeds and its
+    verdict after `defer` more candidates. `references` is under how many seeds the default is measured, `ahead` says
     that it is before a promising candidate is looked at, and not as a verdict asks for it.
     `noise` is the spread between seeds where an earlier loop has measured it.
     """
@@ -166,6 +166,8 @@ class Loop:
                 behind = self._race(state, choice, rival, seed)
                 bpb = state.bpb(choice) if behind is None else state.bpb(rival) + behind
                 verdict = self._verdict(state, choice) if behind is None else False
+                if self.rule is not None and verdict:
+                    verdict = None  # who is better waits, however clear it is
                 state.tried.append(Tried(choice, parent, bpb, verdict))
                 if verdict:
                     state.incumbent = choice

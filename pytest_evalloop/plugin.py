@@ -69,7 +69,12 @@ _OPTIONS: tuple[tuple[str, str | None, Literal["args", "string"], str], ...] = (
     ("most_seeds", None, "string", "seeds that a candidate is given at most (default: 8)"),
     ("level", None, "string", "chance to accept a candidate that changes nothing (default: 0.01)"),
     ("race", None, "string", "chance of winning below which a training is stopped; 0: never (default: 0.03)"),
-    ("defer", None, "string", "candidates for which a verdict waits that takes further seeds (default: 3)"),
+    (
+        "defer",
+        None,
+        "string",
+        "candidates for which one that looks better waits for its verdict (default: 3)",
+    ),
     (
         "tryout",
         None,

@@ -27,8 +27,8 @@ class Settings:
     Paths in `evals`, `labels`, `mutable`, `data`, `hidden`, `prompt` and `space` are POSIX paths relative to
     `root`, and so is `prd` unless it is absolute; times are seconds, sizes bytes. `overdraft` is the share by
     which a training may use more compute than the baseline before it is stopped. `aa` says that all candidates
-    change nothing but a comment and their seeds. `defer` is for how many candidates a verdict waits that takes
-    further seeds. `parallel` is how many trainings run at once, None for as many
+    change nothing but a comment and their seeds. `defer` is for how many candidates one
+    that looks better waits for its verdict. `parallel` is how many trainings run at once, None for as many
     as the machine has accelerators or cores. `audit` is how many positions of a score are audited;
     `readable`, `environment` and `hidden_packages` widen and narrow what a candidate's sandbox shows.
     """

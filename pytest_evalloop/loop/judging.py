@@ -54,13 +54,17 @@ class Judge:
     def judge(
         self, candidate: Candidate, training: Training, grade: Grade, *, wait: bool = False
     ) -> Decision | None:
-        """Return the verdict on a candidate, with `wait` None when it takes further seeds of it or of the incumbent.
+        """Return the verdict on a candidate, with `wait` None for one that was trained and may be better.
 
+        Also for one that is clearly better: each incumbent costs fresh seeds of its own, and a lower one may come.
         Raises `CannotGate` when the baseline cannot be measured again.
         """
         decision = self._compare(candidate, grade, wait=wait)
         if decision is None or decision.verdict is Verdict.REJECTED:
             return decision
+        known = self._record.measurements(self._record.incumbent())
+        if wait and not shares_weights(known, self._record.measurements(candidate)):
+            return None
         return self._confirm(candidate, training, grade, decision)
 
     def _compare(self, candidate: Candidate, grade: Grade, *, wait: bool) -> Decision | None:

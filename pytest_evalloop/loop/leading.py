@@ -1,4 +1,4 @@
-"""Who leads among the candidates whose verdicts wait for further seeds, and when it is due: from the record alone."""
+"""Who leads among the candidates that look better and wait for a verdict, and when it is due: from the record alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Standing:
 
 
 def waits(candidate: Candidate) -> bool:
-    """Tell whether a candidate was graded and may be better, but has no verdict yet: that takes further seeds."""
+    """Tell whether a candidate was graded and may be better, but has no verdict yet."""
     return candidate.decision is None and candidate.bpb is not None
 
 

@@ -27,6 +27,7 @@ from bench.replay import Handover, Meter, Replay, Search, shared_seeds, target, 
 from bench.search_compute import compare, floor, median_interval, times_less
 from bench.table import Architecture, Choice, Header, Length, Point, Recorded, Table
 from pytest_evalloop.loop.acceptance import Rule
+from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.mutators.space import read
 from pytest_evalloop.records import DocumentScore
 
@@ -345,6 +346,17 @@ def test_a_leader_is_judged_once_it_has_stood() -> None:
     for defer in (0, 3):
         counts[defer] = len(list(Loop("", tpe, defer=defer).run(replay, 0, math.inf)))
     assert 1 < counts[3] <= counts[0]
+
+
+def test_who_is_clearly_better_waits_as_well() -> None:
+    known = SeedNoise(0.02, 50)
+    for defer, candidates in ((0, 1), (3, 4)):
+        steps = list(
+            Loop("", tpe, defer=defer, noise=known, bound=0.0).run(Replay(EXACT, (0, 1, 2)), 0, LIMIT)
+        )
+        assert steps[1].spent >= (1 + candidates) * (SECONDS + SCORING)
+        if not defer:
+            assert steps[1].spent < 5 * (SECONDS + SCORING)
 
 
 def test_seeds_that_only_some_configurations_have_are_met_last() -> None:
