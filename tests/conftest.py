@@ -14,6 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 PROJECTS = Path(__file__).parent / "projects"
 _SCRUBBED = ("PYTEST_", "EVALLOOP_", "CI", "BUILD_NUMBER")  # under CI pytest repeats whole messages

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_evalloop.loop import canary
+from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.crew import go_on
 from pytest_evalloop.loop.findings import Canary
 from pytest_evalloop.loop.refusal import CannotGate
@@ -53,9 +54,9 @@ class Grader:
     def train_least(self, *_: object) -> Training:
         return self.least
 
-    def grade(self, _: Any, training: Any, *, stand_in: str, scores: Any = ()) -> Grade:
-        self.asked.append((stand_in, training.key, len(scores)))
-        wanted = self.grades.get(stand_in, BASELINE)
+    def grade(self, _: Any, training: Any, asked: Asked) -> Grade:
+        self.asked.append((asked.stand_in, training.key, len(asked.scores)))
+        wanted = self.grades.get(asked.stand_in, BASELINE)
         if isinstance(wanted, Exception):
             raise wanted
         if wanted.exit_status is None:  # goes on until it is told to stop
