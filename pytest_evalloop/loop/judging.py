@@ -90,7 +90,8 @@ class Judge:
                 return None
             wanted = [(candidate, 1)] + ([(incumbent, 1)] if len(known) <= len(measured) else [])
             both = " of both" if len(wanted) > 1 else ""
-            self._observer.stage(candidate.number, "repeating", f"seed {len(measured) + 1}{both}")
+            (seed,) = self._record.next_seeds(candidate, 1)
+            self._observer.stage(candidate.number, "repeating", f"seed {seed}{both}")
             failures = self._repeats.measure(wanted)
             if candidate.number in failures:
                 return Decision(Verdict.REJECTED, f"it does not repeat: {failures[candidate.number]}")
