@@ -260,7 +260,7 @@ class Engine:
 
         training = self._workshop.train(candidate, seed, self._progress(candidate), check, place=place)
         if pace.deviates:
-            candidate = self._pacer.grant(candidate)
+            candidate = self._pacer.grant(candidate, place)
             self._observer.stage(candidate.number, "training", candidate.description)
             training = self._workshop.train(candidate, seed, self._progress(candidate), race, place=place)
         self._record.trained(candidate, training)

@@ -9,6 +9,7 @@ from pytest_evalloop.candidate.pace import COUNTED, Sample, granted, ratio
 from pytest_evalloop.candidate.progress import samples as known_samples
 from pytest_evalloop.candidate.training import RunningTraining
 from pytest_evalloop.loop.observer import Observer
+from pytest_evalloop.loop.place import Place
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.records import Candidate, Status, Training
@@ -74,8 +75,8 @@ class Pacer:
         known = self._first(self._record.incumbent()) if self._counted and candidate.number else None
         return Watch(() if known is None else known_samples(known))
 
-    def grant(self, candidate: Candidate) -> Candidate:
-        """Measure a candidate beside the incumbent; returns it with its budget, which is on record then.
+    def grant(self, candidate: Candidate, place: Place) -> Candidate:
+        """Measure a candidate beside the incumbent, in its place; returns it with its budget, which is on record then.
 
         One that fails meanwhile keeps its budget: its training will say why.
         """
@@ -83,7 +84,7 @@ class Pacer:
         known = self._first(incumbent)
         assert known is not None
         self._observer.stage(candidate.number, "measuring", "what its steps cost, beside the incumbent")
-        found = self._workshop.pace(candidate, incumbent, known, _TRYOUT_SECONDS)
+        found = self._workshop.pace(candidate, incumbent, known, _TRYOUT_SECONDS, place)
         if found.ratio is None:
             return candidate
         whole = str(self._record.run.settings["budget"])

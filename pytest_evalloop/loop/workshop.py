@@ -185,12 +185,14 @@ class Workshop:
         finally:
             lock.release()
 
-    def pace(self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float) -> Pace:
+    def pace(
+        self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float, place: Place
+    ) -> Pace:
         """Train a candidate beside the incumbent, as much as took the incumbent's training some CPU seconds."""
         budget = tryout(self._budget(incumbent), training, seconds)
         folder = self.folder(candidate.number)
+        slot = place.slot()  # the candidate's own: there may be no other
         with contextlib.ExitStack() as stack:
-            slot = stack.enter_context(self._slot(candidate.number))
             sides = []
             for who, name in ((candidate, "pace"), (incumbent, "pace-incumbent")):
                 tree = stack.enter_context(
