@@ -240,6 +240,9 @@ class Engine:
                 return
             with self._workshop.place(found.leader) as place:
                 leader, training = self._train(found.leader, place)
+                if training.status is not Status.COMPLETED:  # its artifacts were gone, and it does not repeat
+                    self._reject_untrained(leader, training)
+                    return
                 grade = self._grade(leader, training, place)
             self._conclude(leader, training, grade, wait=False)
             self._guard(leader.number)

@@ -26,7 +26,7 @@ from pytest_evalloop.store.home import Home, disk
 from pytest_evalloop.store.workspace import Workspace
 
 _SLOWER, _GRACE_SECONDS = 4.0, 60.0  # times the baseline's grading, and so many seconds of wall clock besides
-_DEARER, _GRACE_COMPUTE = 2.0, 5.0  # the same of CPU seconds, which no other process disturbs
+_DEARER, _GRACE_COMPUTE = 2.0, 15.0  # the same of CPU seconds, which no other process disturbs
 _PATIENCE = 0.2  # seconds between two looks at whether the loop goes on
 
 

@@ -100,5 +100,5 @@ def test_scoring_has_a_cap_of_what_the_baseline_took(project: Project) -> None:
     assert used is not None, row["reason"]
     ((baseline,),) = project.rows("SELECT compute_seconds FROM grades WHERE number = 0 AND seed = 0")
     assert isinstance(baseline, float)
-    assert float(used[2]) == round(2 * baseline + 5, 1)
+    assert float(used[2]) == round(2 * baseline + 15, 1)
     project.wait_until_no_process_is_left()

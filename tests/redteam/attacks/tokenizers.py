@@ -217,6 +217,6 @@ ATTACKS = (
         "huge",
         "Twenty million tokens are the grader's to hold.",
         tokenizer(HUGE),
-        f"a frame of|{MEMORY}|{TOKENS}|{RAISED}|timed out: used",
+        f"a frame of|{MEMORY}|{TOKENS}|{RAISED}",
     ),
 )
