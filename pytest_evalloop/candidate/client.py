@@ -37,22 +37,17 @@ class Client:
         *,
         answer_seconds: float,
         identity: tuple[str, str],
+        load: str,
     ) -> None:
         self._host = host
         self._sock = sock
         self._log = log
         self._answer_seconds = answer_seconds
         self._tokens: tuple[bytes, ...] = ()
-        self._what = ""
+        self._what = f"load {load}"
         self.id, self.commit = identity
         self.primer = b""
         self.primer_tokens: tuple[int, ...] = ()
-
-    def prepare(self, tree: Path, load: str) -> None:
-        """Tell the host to import the candidate's code, and do not wait for it."""
-        self._what = f"load {load}"
-        with contextlib.suppress(OSError):  # who is gone already is asked how it ended when it is to load
-            wire.send(self._sock, wire.Import(str(tree), load))
 
     def load(self, artifacts: Path, primer: bytes) -> None:
         """Have the host load the candidate once it was imported; raises `CandidateError` when it cannot."""
@@ -201,9 +196,9 @@ def begin(
                 pass_fds=[theirs.fileno()],
             )
         with host:
-            client = Client(host, ours, log, answer_seconds=answer_seconds, identity=identity)
-            client.prepare(tree, load)
-            yield client
+            with contextlib.suppress(OSError):  # who is gone already is asked how it ended when it is to load
+                wire.send(ours, wire.Import(str(tree), load))
+            yield Client(host, ours, log, answer_seconds=answer_seconds, identity=identity, load=load)
 
 
 @contextlib.contextmanager

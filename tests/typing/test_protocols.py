@@ -173,7 +173,7 @@ def test_the_client_takes_what_the_protocol_promises(name: str, kind: type) -> N
 
 
 def test_a_stand_in_has_every_attribute_of_a_client() -> None:
-    public = {name for name in dir(Client) if not name.startswith("_")} - {"load", "prepare"}
+    public = {name for name in dir(Client) if not name.startswith("_")} - {"load"}
     assert public <= set(dir(StandIn))
 
 
