@@ -106,7 +106,7 @@ def test_a_win_by_the_seed_alone_is_rejected_with_a_sentence_that_says_why(
 def test_the_summary_says_how_much_may_be_luck(finished: tuple[Project, str]) -> None:
     _, output = finished
     assert "false accepts to expect so far: at most 0.03 (3 candidates compared" in output
-    assert re.search(r"the seed alone moves bpb by 0\.0\d\d\d \(sd, \d+ degrees of freedom\)", output)
+    assert re.search(r"the seed alone moves bpb by 0\.0\d\d\d \(sd, 7 degrees of freedom\)", output)
 
 
 def test_a_kill_between_a_revocation_and_the_branch_is_made_good(finished: tuple[Project, str]) -> None:
