@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_evalloop.commands.words import WAYS
+
 if TYPE_CHECKING:
     from pytest_evalloop.commands.project import Place
     from pytest_evalloop.commands.sampling import Wish
-
-_SAMPLES = ("random", "stratified", "outliers", "disagreements")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     review.add_argument("--dry-run", action="store_true", help="with --apply: only say what would change")
     review.add_argument("--scaffold", metavar="FM-07", help="write an eval file for a failure mode")
     review.add_argument(
-        "--sample", metavar="random:100", help=f"read so many traces only, drawn by {', '.join(_SAMPLES)}"
+        "--sample", metavar="random:100", help=f"read so many traces only, drawn by {', '.join(WAYS)}"
     )
     review.add_argument("--stratify", metavar="KEY", default="", help="metadata key of --sample stratified:N")
     review.add_argument("--seed", type=int, default=0, help="of the sample")

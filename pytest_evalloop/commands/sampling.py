@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_evalloop.commands.project import Place, settings
-from pytest_evalloop.commands.words import remark
+from pytest_evalloop.commands.words import WAYS, remark
 from pytest_evalloop.review import sampling
 from pytest_evalloop.review.counts import count
 from pytest_evalloop.review.events import Label
@@ -23,7 +23,6 @@ from pytest_evalloop.review.judges import JudgeError, judge_files, read_judge
 from pytest_evalloop.review.splits import Split, human, read_splits
 from pytest_evalloop.review.traces import Library, ReviewError
 
-WAYS: Final = ("random", "stratified", "outliers", "disagreements")
 _COLLECTED: Final = {0, 5}  # pytest found tests, or none
 _NAMES: Final = "random:100, outliers:50 or disagreements:50"
 

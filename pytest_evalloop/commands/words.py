@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from typing import Final, Self
+
+WAYS: Final = ("random", "stratified", "outliers", "disagreements")
+"""How a sample of traces can be drawn, as it is typed."""
 
 
 def say(text: str) -> None:
@@ -33,7 +36,7 @@ class Progress:
         sys.stderr.flush()
         self._shown = len(text)
 
-    def __enter__(self) -> Callable[[int, int], None]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
