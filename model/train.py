@@ -8,6 +8,7 @@ the only one that is written to, `EVALLOOP_SEED` decides the weights and the ord
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -194,6 +195,17 @@ class Trainer:
                 progress.report(budget.steps, fraction)
 
 
+def join_the_others(backend: str) -> None:
+    """Make the process group of this run, which `destroy_process_group` ends together with its threads.
+
+    Functions of `torch.distributed.nn` hold the group of the moment of their import as a default argument.
+    An optimiser imports them; were the group there by then, its threads would outlive it and now and
+    then abort the process while Python shuts down.
+    """
+    importlib.import_module("torch.distributed.nn")
+    dist.init_process_group(backend)
+
+
 def main() -> None:
     """Train as the environment says, save the artifacts, and print one line about it."""
     artifacts = Path(os.environ.get("EVALLOOP_ARTIFACTS", ".evalloop/artifacts"))
@@ -204,8 +216,6 @@ def main() -> None:
     one_thread()
 
     device = pick_device()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     documents = [text for _, text in read_documents(folder)]
     if not documents:
         raise SystemExit(f"No documents in {folder}. Prepare them first: python -m model.corpus")
@@ -213,6 +223,8 @@ def main() -> None:
     tokenizer = BPETokenizer.train(documents, config.vocab_size)
     tokens = [token for text in documents for token in (tokenizer.bos, *tokenizer.encode(text))]
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        join_the_others("nccl" if device.type == "cuda" else "gloo")
     trainer = Trainer(config, tokenizer, seed=seed, device=device)
     writes = trainer.rank == 0
     log = Progress(progress if writes else None)

@@ -31,6 +31,15 @@ Gregory, o' my word, we'll not carry coals {number} times.
 No, for then we should be colliers, and no better than that.
 """.replace("**\n", "**  \n")
 
+TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+AND_NAME_THE_THREADS = """
+from pathlib import Path
+from model.train import main
+main()
+names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+print("ended with", *names, flush=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -41,10 +50,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(
-    data: Path, artifacts: Path, *prefix: str, seed: int = 0, budget: str = "12steps", **environment: str
+    data: Path, artifacts: Path, *command: str, seed: int = 0, budget: str = "12steps", **environment: str
 ) -> Run:
     """Run the real command in a process of its own and return its weights and what it printed."""
-    command = [*(prefix or (sys.executable,)), "-m", "model.train"]
     protocol = {
         "EVALLOOP_DATA": str(data),
         "EVALLOOP_ARTIFACTS": str(artifacts),
@@ -53,7 +61,7 @@ def train(
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        command,
+        command or (sys.executable, "-m", "model.train"),
         cwd=ROOT,
         env=os.environ | protocol | environment,
         capture_output=True,
@@ -102,11 +110,17 @@ def test_the_seed_decides_everything(trained: Trained, data: Path, tmp_path: Pat
 
 
 def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
-    prefix = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    weights, printed = train(data, tmp_path / "two", *prefix, budget="3steps")
+    weights, printed = train(data, tmp_path / "two", *TWO, "-m", "model.train", budget="3steps")
     twice = Config().context * Config().batch_size * 2
     assert f"3 steps, {3 * twice} tokens" in printed
     assert all(weight.isfinite().all() for weight in weights.values())
+
+
+def test_no_thread_of_the_process_group_outlives_the_training(data: Path, tmp_path: Path) -> None:
+    script = (sys.executable, "-c", AND_NAME_THE_THREADS)
+    _, printed = train(data, tmp_path / "two", *TWO, "--no-python", *script, budget="1steps")
+    assert printed.count("ended with") == 2
+    assert "gloo" not in printed
 
 
 def test_an_empty_folder_is_explained(tmp_path: Path) -> None:
