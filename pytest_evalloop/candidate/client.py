@@ -201,37 +201,6 @@ def begin(
             yield Client(host, ours, log, answer_seconds=answer_seconds, identity=identity, load=load)
 
 
-@contextlib.contextmanager
-def connect(
-    *,
-    tree: Path,
-    artifacts: Path,
-    load: str,
-    primer: bytes,
-    log: Path,
-    limits: Limits,
-    answer_seconds: float,
-    identity: tuple[str, str] = ("working tree", ""),
-    sandbox: Jail | None = None,
-) -> Iterator[Client]:
-    """Start a fresh host as `begin` does, and yield its client with the candidate loaded.
-
-    Raises `CandidateError` when the candidate cannot be loaded or breaks the protocol.
-    """
-    with begin(
-        tree=tree,
-        artifacts=artifacts,
-        load=load,
-        log=log,
-        limits=limits,
-        answer_seconds=answer_seconds,
-        identity=identity,
-        sandbox=sandbox,
-    ) as client:
-        client.load(artifacts, primer)
-        yield client
-
-
 def tail(log: Path, lines: int = 15) -> str:
     """Return the last lines of a log, for a message; empty when there is none."""
     try:

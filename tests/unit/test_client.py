@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pytest_evalloop.candidate import client as client_module
-from pytest_evalloop.candidate.client import CandidateError, Client, connect, tail
+from pytest_evalloop.candidate.client import CandidateError, Client, begin, tail
 from pytest_evalloop.candidate.process import Limits
 
 Connect = Callable[..., AbstractContextManager[Client]]
@@ -112,11 +112,13 @@ def connection(folder: Path, code: str = "", **options: Any) -> Iterator[Client]
     tree = folder / "tree"
     tree.mkdir()
     (tree / "candidate.py").write_text(HONEST + textwrap.dedent(code))
-    defaults = {"load": "candidate:load", "primer": b"", "limits": Limits(), "answer_seconds": 60.0}
+    defaults = {"load": "candidate:load", "limits": Limits(), "answer_seconds": 60.0}
+    artifacts, primer = folder / "artifacts", options.pop("primer", b"")
     try:
-        with connect(
-            tree=tree, artifacts=folder / "artifacts", log=folder / "host.log", **{**defaults, **options}
+        with begin(
+            tree=tree, artifacts=artifacts, log=folder / "host.log", **{**defaults, **options}
         ) as client:
+            client.load(artifacts, primer)
             assert alive(tree)
             yield client
     finally:

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from pytest_evalloop.candidate import bubblewrap, seccomp
-from pytest_evalloop.candidate.client import connect
+from pytest_evalloop.candidate.client import begin
 from pytest_evalloop.candidate.places import package_folders
 from pytest_evalloop.candidate.process import Limits, Process, candidate_environment
 from pytest_evalloop.candidate.sandbox import Jail, Mode, Sandbox, for_candidates, probe
@@ -586,16 +586,16 @@ def test_a_host_answers_inside(mode: Mode, tmp_path: Path) -> None:
                 return Model()
         """)
     )
-    with connect(
+    with begin(
         tree=yard.tree,
         artifacts=yard.artifacts,
         load="model:load",
-        primer=b"",
         log=yard.log,
         limits=Limits(),
         answer_seconds=PATIENCE,
         sandbox=for_candidates(yard.settings),
     ) as client:
+        client.load(yard.artifacts, b"")
         found = client.encode(b"")
         assert found[0] == 1
         assert mode is Mode.LANDLOCK or found == [1, 0, 0]  # Landlock tells that a file is there

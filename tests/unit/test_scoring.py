@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_evalloop.candidate import scoring
-from pytest_evalloop.candidate.client import CandidateError, connect
+from pytest_evalloop.candidate.client import CandidateError, begin
 from pytest_evalloop.candidate.process import Limits
 from pytest_evalloop.candidate.scoring import ScoringError
 from pytest_evalloop.metric.bpb import BitsPerByte
@@ -257,15 +257,15 @@ def test_costs_that_are_none_are_refused_by_the_documents_name(
 
 @pytest.fixture(scope="module")
 def host(ngram: Ngram, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageModel]:
-    with connect(
+    with begin(
         tree=ngram.tree,
         artifacts=ngram.artifacts,
         load="model.adapter:load",
-        primer=b"",
         log=tmp_path_factory.mktemp("host") / "host.log",
         limits=Limits(),
         answer_seconds=60,
     ) as client:
+        client.load(ngram.artifacts, b"")
         yield client
 
 
@@ -313,15 +313,15 @@ def load(artifacts):
 def test_what_is_no_score_is_refused_through_a_host_too(ngram: Ngram, tmp_path: Path) -> None:
     (ngram.tree / "model/broken.py").write_text(BROKEN)
     documents = [Document("verse", b"the cat sat")]
-    with connect(
+    with begin(
         tree=ngram.tree,
         artifacts=ngram.artifacts,
         load="model.broken:load",
-        primer=b"",
         log=tmp_path / "host.log",
         limits=Limits(),
         answer_seconds=60,
     ) as client:
+        client.load(ngram.artifacts, b"")
         assert score(client, documents) == score(ngram.model, documents)
         for fault, message in {
             "join": "verse: the bytes of its tokens do not join to the document",
