@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_evalloop.candidate.devices import accelerators
 from pytest_evalloop.candidate.pace import Ratio, Sample, ratio
-from pytest_evalloop.candidate.training import Cap, RunningTraining, Trainer, accelerators
+from pytest_evalloop.candidate.training import Cap, RunningTraining, Trainer
 from pytest_evalloop.records import Budget, Status, Training
 
 _EVERY = 0.005  # seconds between two looks at what a training says; a step takes longer

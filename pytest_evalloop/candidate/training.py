@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from pytest_evalloop.candidate.client import tail
+from pytest_evalloop.candidate.devices import accelerators
 from pytest_evalloop.candidate.pace import Sample, tree_seconds
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
 from pytest_evalloop.candidate.progress import PACE, Progress, content, last_progress, progress_file
@@ -57,15 +58,6 @@ def cap(settings: Settings, baseline: Training | None) -> Cap:
         compute = min(compute or float("inf"), baseline.compute_seconds * allowed + _GRACE_SECONDS)
         wall = min(wall, 4.0 * baseline.wall_seconds + 60.0)
     return Cap(compute, wall, memory)
-
-
-def accelerators(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many NVIDIA devices a training sees, without importing a framework."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([item for item in visible.split(",") if item.strip() not in ("", "-1")])
-    devices = Path("/dev")
-    return len([item for item in devices.glob("nvidia*") if item.name.removeprefix("nvidia").isdecimal()])
 
 
 def environment_fingerprint(data: Path, devices: int | None = None) -> dict[str, str]:

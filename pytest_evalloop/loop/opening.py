@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_evalloop.candidate.devices import accelerators
 from pytest_evalloop.candidate.sandbox import probe
-from pytest_evalloop.candidate.training import Trainer, accelerators, prepare
+from pytest_evalloop.candidate.training import Trainer, prepare
 from pytest_evalloop.loop.engine import Engine
 from pytest_evalloop.loop.grading import Suite, collect
 from pytest_evalloop.loop.inspection import Inspector

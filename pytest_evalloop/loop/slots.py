@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pytest_evalloop.candidate.training import accelerators
+from pytest_evalloop.candidate.devices import accelerators, visible_devices
 from pytest_evalloop.loop.crew import cores, go_on
 
 _PATIENCE = 0.2  # seconds between two looks at whether the loop goes on
@@ -38,7 +37,7 @@ class Slots:
         """One place has every accelerator; several have one each, in turn."""
         self.size = size
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        devices = _devices()
+        devices = visible_devices()
         for index in range(size):
             alone = size == 1 or not devices
             self._free.put(Slot({} if alone else {"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]}))
@@ -56,11 +55,3 @@ class Slots:
             yield Slot(slot.variables, time.monotonic() - begun)
         finally:
             self._free.put(slot)
-
-
-def _devices() -> list[str]:
-    """Return the names of the accelerators that this process may use, as CUDA_VISIBLE_DEVICES spells them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [str(index) for index in range(accelerators())]
-    return [item.strip() for item in visible.split(",") if item.strip() not in ("", "-1")]

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from pytest_evalloop.candidate import audit
 from pytest_evalloop.candidate.client import Client
+from pytest_evalloop.candidate.devices import accelerators
 from pytest_evalloop.candidate.scoring import score
-from pytest_evalloop.candidate.training import accelerators
 from pytest_evalloop.metric.audit import Surprise
 from pytest_evalloop.metric.bpb import BitsPerByte
 from pytest_evalloop.protocols import Fault

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pytest_evalloop.candidate.devices import accelerators, visible_devices
 from pytest_evalloop.candidate.progress import Progress, last_progress
 from pytest_evalloop.candidate.sandbox import Mode, probe
 from pytest_evalloop.candidate.training import (
     Cap,
     Trainer,
-    accelerators,
     cap,
     environment_fingerprint,
     memory_limit,
@@ -432,10 +432,15 @@ def test_the_overdraft_widens_the_cap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1, 3", 3), ("GPU-c0ffee", 1), ("0,", 1)]
+    ("visible", "count"),
+    [("", 0), ("-1", 0), ("0", 1), ("0,1, 3", 3), ("GPU-c0ffee", 1), ("0,", 1), ("2,-1,1", 1)],
 )
 def test_the_visible_accelerators_are_counted(visible: str, count: int) -> None:
     assert accelerators({"CUDA_VISIBLE_DEVICES": visible}) == count
+
+
+def test_accelerators_have_the_names_that_their_list_gives_them() -> None:
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": "3, GPU-c0ffee,-1,1"}) == ["3", "GPU-c0ffee"]
 
 
 def test_the_memory_limit_is_the_setting_or_most_of_the_machine(tmp_path: Path) -> None:
