@@ -24,6 +24,7 @@ TITLES = {
     "audit_cost": "What audit and sandbox cost",
     "main_job": "The default loop",
     "decisions": "Decisions under noise, simulated with recorded noise",
+    "pairing": "What common seeds are worth, over the recorded table",
     "racing": "What racing saves and loses, replayed over recorded curves",
     "search_compute": "Compute to reach a bpb, against other searches, replayed over the recorded table",
     "live": "Replay and reality: recorded runs made anew, and a loop beside its replay",
