@@ -7,8 +7,8 @@ configuration that is proposed again costs nothing, and a training that was stop
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.util
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -138,8 +138,11 @@ class RayASHA:
 
 
 def peers() -> tuple[Search, ...]:
-    """Return every peer that can run here: Ray's is left out where Ray is not installed."""
-    rays: tuple[Search, ...] = (RayASHA(),) if importlib.util.find_spec("ray") else ()
+    """Return every peer that can run here: Ray's is left out where `ray[tune]` is not installed."""
+    rays: list[Search] = []
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ray.tune")
+        rays.append(RayASHA())
     return (
         Mutation(),
         Optuna("Optuna TPE", _tpe, _never),
