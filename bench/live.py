@@ -123,7 +123,7 @@ def replayed(table: Table, candidates: int) -> Told:
     named = {state.key(choice): choice for choice in (default, *(each.choice for each in state.tried))}
     trainings = []
     for (key, place), share in state.meter.trained.items():
-        run = table.runs[key, LOOP_SEEDS[place]]
+        run = state.meter.replay.find(named[key], place)
         trainings.append(Repeat(named[key], run.seed, run.steps, share * run.train_seconds))
     return Told(tuple(_step(state, each) for each in state.tried), tuple(trainings))
 
@@ -181,7 +181,8 @@ def retold(table: Table, real: Told) -> tuple[Asked, ...]:
 
 def _follow(state: State, propose: Propose) -> None:
     """Have a loop like the real one search on until nothing is proposed."""
-    for _ in Loop("live", propose, Rule(most_seeds=SEEDS), defer=0).follow(state, SEED, math.inf):
+    like = Loop("live", propose, Rule(most_seeds=SEEDS), defer=0, references=SEEDS)
+    for _ in like.follow(state, SEED, math.inf):
         pass
 
 

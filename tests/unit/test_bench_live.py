@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.live import Asked, Pair, about_loop, about_runs, as_told, lines, pick, replayed, retold
 from bench.reality import CONFIG, ROOT, RUN, Real, Repeat, Step, Told, restricted, tell, without
-from bench.table import Header, Point, Recorded, load
+from bench.table import Header, Point, Recorded, Table, load
 from pytest_evalloop.loop.stopping import Found
 from pytest_evalloop.mutators.space import read
 from pytest_evalloop.records import (
@@ -212,6 +212,12 @@ def test_a_loop_that_went_as_its_replay_is_proposed_the_same_again(played: Told)
     costs = figures["… CPU-s of all trainings, their start apart, over the replay's"]
     assert costs.value.startswith("1.000 (")
     assert costs.kept
+
+
+def test_a_default_with_more_seeds_on_record_than_the_rest_gets_no_more_in_the_replay() -> None:
+    more = {(HEADER.key({}), seed): replace(NOISY.find({}, seed % 3), seed=seed) for seed in range(3, 8)}
+    played = replayed(Table(HEADER, {**NOISY.runs, **more}), 6)
+    assert max(each.seed for each in played.trainings) < 3
 
 
 def step(verdict: str, lr: float) -> Step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
 import statistics
@@ -10,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -200,9 +199,14 @@ def peers_random(seed: int) -> object:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def test_rays_row_is_there_where_ray_is() -> None:
+@pytest.mark.parametrize("module", [None, ModuleType("ray.tune")], ids=["absent", "there"])
+def test_rays_row_is_there_where_ray_tune_is(
+    module: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setitem(sys.modules, "ray.tune", module)
     rays = [search for search in peers() if isinstance(search, RayASHA)]
-    assert len(rays) == (importlib.util.find_spec("ray") is not None)
+    assert len(rays) == (module is not None)
 
 
 def test_rays_scheduler_is_asked_and_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
