@@ -21,6 +21,11 @@ TOLERANCE = 0.05
 Equal trees, measured 16 times over 40 or 60 steps on two busy cores, differed by 0.026 in the root mean square,
 twice by more than this.
 """
+SURE = 2.0
+"""Standard errors by which a ratio lies below 1 before it buys more steps: compute is not granted by luck.
+
+One above 1 costs steps at once, or a candidate could keep them by making its steps uneven.
+"""
 COUNTED = ("steps", "tokens", "flops")
 """The units of a budget that the candidate's own code counts; seconds are measured anyway."""
 
@@ -82,10 +87,12 @@ def ratio(candidate: Sequence[Sample], incumbent: Sequence[Sample]) -> Ratio | N
 def granted(budget: Budget, measured: Ratio | None) -> Budget:
     """Return how many steps, tokens or FLOPs of the candidate the compute of `budget` buys, at least one.
 
-    The budget stays as it is where it is one of seconds, and for a ratio that is unknown or within TOLERANCE
-    of 1: with equal steps the seeds and the order of the data are shared, which is worth more.
+    The budget stays as it is where it is one of seconds, and for a ratio that is unknown, within TOLERANCE
+    of 1, or below it by chance: with equal steps the seeds and the order of the data are shared, which is worth more.
     """
     if measured is None or budget.unit not in COUNTED or abs(measured.value - 1.0) <= TOLERANCE:
+        return budget
+    if measured.value < 1.0 <= measured.value + SURE * measured.error:
         return budget
     return replace(budget, amount=float(max(1, round(budget.amount / measured.value))))
 

@@ -16,7 +16,7 @@ from pytest_evalloop.records import Candidate, Status, Training
 from pytest_evalloop.settings import parse_budget
 from pytest_evalloop.suite.project import SEED
 
-APART = 0.15
+APART = 0.1
 """By how much the pace of a training may differ from the incumbent's before both are measured side by side.
 
 The compute of a step differs by 5 to 7 % between trainings of one tree that run one after the other.
@@ -91,11 +91,14 @@ class Pacer:
         budget = parse_budget(candidate.budget or whole)
         # Both sides of the ratio are measured beside this incumbent, which may not be the candidate's parent.
         due = granted(parse_budget(incumbent.budget or whole), found.ratio)
+        so = (
+            f"so it is granted {due} instead of {budget}"
+            if due != budget
+            else f"and its budget stays {budget}"
+        )
         self._observer.note(
             f"candidate {candidate.number}: a step costs {found.ratio.value:.2f} ± {found.ratio.error:.2f} times "
-            f"the incumbent's, so it is granted {due} instead of {budget}"
-            if due != budget
-            else f"candidate {candidate.number}: a step costs what the incumbent's does; the budget stays {budget}"
+            f"the incumbent's, {so}"
         )
         candidate = replace(candidate, budget=str(due))
         self._record.granted(candidate)

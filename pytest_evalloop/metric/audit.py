@@ -6,6 +6,7 @@ to predict after prefixes. Everything here is the grader's own and takes plain n
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from collections.abc import Sequence
@@ -50,16 +51,17 @@ def rounds(positions: Sequence[Position], limit: int) -> list[list[Position]]:
     """Order positions so that no prefix tells what is to be predicted after another one asked before or with it.
 
     A longer prefix of a document holds the answer to a shorter one. So every call holds one position of a
-    document at most, earlier positions come in earlier calls, and a call holds at most `limit` positions.
+    document at most, earlier positions come in earlier calls, and a call holds at most `limit` positions. Documents
+    with the most positions left are asked first, so that there are as few calls as that allows.
     """
     waiting: dict[int, list[Position]] = {}
     for position in sorted(positions, key=lambda at: (at.document, -at.token)):
         waiting.setdefault(position.document, []).append(position)
     calls: list[list[Position]] = []
     while waiting:
-        call = [left.pop() for left in waiting.values()]
+        asked = heapq.nlargest(limit, waiting, key=lambda document: len(waiting[document]))
+        calls.append([waiting[document].pop() for document in asked])
         waiting = {document: left for document, left in waiting.items() if left}
-        calls += [call[first : first + limit] for first in range(0, len(call), limit)]
     return calls
 
 

@@ -94,6 +94,16 @@ def test_what_is_granted_costs_what_the_budget_costs(amount: float, unit: str, v
 
 
 @moderate
+@given(amounts, st.sampled_from(COUNTED), st.floats(0.01, 100), st.floats(0, 10))
+def test_an_unsure_ratio_grants_no_more_than_a_sure_one(
+    amount: float, unit: str, value: float, error: float
+) -> None:
+    budget = Budget(amount, unit)
+    unsure, sure = granted(budget, Ratio(value, error)), granted(budget, Ratio(value, 0.0))
+    assert unsure.amount == sure.amount or unsure.amount == amount < sure.amount
+
+
+@moderate
 @given(amounts, st.sampled_from(BUDGET_UNITS), st.floats(0.01, 100), st.floats(0, 10))
 def test_seconds_are_never_scaled(amount: float, unit: str, value: float, error: float) -> None:
     budget = Budget(amount, unit)

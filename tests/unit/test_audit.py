@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_evalloop.candidate.audit import (
     CPU_TOLERANCE,
@@ -205,6 +208,23 @@ def test_rounds_take_the_earliest_position_of_each_document_first() -> None:
         [Position(0, 7)],
     ]
     assert [len(call) for call in rounds([Position(index, 0) for index in range(7)], 3)] == [3, 3, 1]
+
+
+@given(
+    st.sets(st.builds(Position, st.integers(0, 5), st.integers(0, 20)), max_size=60).map(list),
+    st.integers(1, 8),
+)
+def test_rounds_ask_for_every_position_once_in_as_few_calls_as_can_be(
+    positions: list[Position], limit: int
+) -> None:
+    calls = rounds(positions, limit)
+    assert sorted(position for call in calls for position in call) == sorted(positions)
+    assert all(len({position.document for position in call}) == len(call) <= limit for call in calls)
+    for document in range(6):
+        tokens = [position.token for call in calls for position in call if position.document == document]
+        assert tokens == sorted(tokens)
+    longest = max(Counter(position.document for position in positions).values(), default=0)
+    assert len(calls) == max(longest, math.ceil(len(positions) / limit))
 
 
 def test_an_audit_of_nothing_is_an_error() -> None:

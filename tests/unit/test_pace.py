@@ -312,6 +312,14 @@ def test_equal_compute_buys_as_many_steps(budget: Budget, value: float, expected
     assert granted(budget, Ratio(value, 0.01)) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "steps"),
+    [(0.94, 0.06, 450), (0.94, 0.02, 479), (0.8, 0.11, 450), (0.8, 0.09, 562), (1.1, 0.2, 409)],
+)
+def test_more_steps_are_not_granted_by_luck(value: float, error: float, steps: int) -> None:
+    assert granted(Budget(450, "steps"), Ratio(value, error)) == Budget(steps, "steps")
+
+
 def test_without_a_ratio_the_budget_stays() -> None:
     assert granted(Budget(450, "steps"), None) == Budget(450, "steps")
 
