@@ -25,7 +25,7 @@ CPU_TOLERANCE = 1e-4
 """Nats by which an audited position may differ on a CPU; an honest model was measured to differ by 0."""
 DEVICE_TOLERANCE = 5e-2
 """The same on an accelerator, where other batches round otherwise; not measured, so it can be set."""
-_PREFIXES_PER_CALL = 32  # with more, most calls are not full: each holds one prefix of a document
+_PREFIXES_PER_CALL = 16  # with more, many calls are not full: each holds one prefix of a document
 _REPEATED_DOCUMENTS = 4
 
 
