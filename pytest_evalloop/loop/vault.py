@@ -13,8 +13,8 @@ from pytest_evalloop.loop.passing import suite_problems
 from pytest_evalloop.loop.place import Place
 from pytest_evalloop.loop.record import FRESH, Record
 from pytest_evalloop.loop.workshop import Workshop
-from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap
-from pytest_evalloop.metric.statistics import SeedNoise, mean_scores, paired_difference
+from pytest_evalloop.metric.gap import Comparison, Gap, compare, gap, honest_gain
+from pytest_evalloop.metric.statistics import SeedNoise
 from pytest_evalloop.records import Candidate, DocumentScore, Grade, Status, Training, VaultScore
 
 Scores = tuple[DocumentScore, ...]
@@ -134,7 +134,7 @@ def _gap_line(who: str, found: Gap) -> str:
 
 
 def _gain_lines(record: Record, first: Comparison, noise: SeedNoise | None) -> list[str]:
-    """Say what baseline and incumbent are apart under fresh seeds; the error is over documents and seeds."""
+    """Say by how much the incumbent is better under fresh seeds, with an interval of 95 %."""
     fresh: dict[int, dict[int, Scores]] = {record.baseline().number: {}, record.incumbent().number: {}}
     for read in record.vault():
         if read.seed >= FRESH and read.number in fresh:
@@ -142,15 +142,14 @@ def _gain_lines(record: Record, first: Comparison, noise: SeedNoise | None) -> l
     seeds = sorted(set.intersection(*(set(found) for found in fresh.values())))
     if not seeds:
         return []
-    old, new = (mean_scores([found[seed] for seed in seeds]) for found in fresh.values())
-    gained = paired_difference(old, new)
+    old, new = ([found[seed] for seed in seeds] for found in fresh.values())
     keys = {run.key for run in record.trainings(record.baseline())}
     shared = all(run.key in keys for run in record.trainings(record.incumbent()))
-    training = 0.0 if shared or noise is None else noise.sd * math.sqrt(2 / len(seeds))
-    error = math.hypot(gained.standard_error, training)
+    unknown = SeedNoise(math.inf, 1)
+    gained = honest_gain(old, new, None if shared else noise or unknown)
     said = f"validation said {first.validation.delta:.4f} under the seed that it was accepted by"
     under = f"{len(seeds)} fresh seed{'s' if len(seeds) > 1 else ''}"
-    return [f"vault: honest gain {gained.delta:.4f} ± {2 * error:.4f} bpb under {under} ({said})"]
+    return [f"vault: honest gain {gained.delta:.4f} ± {gained.reach:.4f} bpb under {under} ({said})"]
 
 
 def _contamination_lines(found: Comparison) -> list[str]:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.metric.statistics import Difference, paired_difference
+from pytest_evalloop.metric.statistics import (
+    Difference,
+    SeedNoise,
+    beyond_seeds,
+    critical_value,
+    mean_scores,
+    paired_difference,
+    seeds_over_documents,
+)
 from pytest_evalloop.records import DocumentScore
 
 Scores = Sequence[DocumentScore]
@@ -15,6 +23,8 @@ ERRORS = 3.0
 """By how many standard errors a gain on validation must exceed that on the vault to be contamination."""
 SHARE = 0.25
 """And what share of the gain must be missing on the vault: texts of two kinds never gain quite the same."""
+CONFIDENCE = 0.95
+"""Of the interval around the honest gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,32 @@ class Comparison:
     def contaminated(self) -> bool:
         """Whether validation improved by far more than documents of the vault did."""
         return self.excess > max(ERRORS * self.error, SHARE * self.validation.delta)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """By how many bits per byte an incumbent lies below the baseline, and half the interval around that."""
+
+    delta: float
+    reach: float
+
+
+def honest_gain(baseline: Sequence[Scores], incumbent: Sequence[Scores], noise: SeedNoise | None) -> Gain:
+    """Return the gain of an incumbent under seeds that no decision saw, with its 95 % interval.
+
+    Each side has one result a seed, under the same seeds and over the same documents. `noise` is None for an
+    incumbent that shares the baseline's weights: then only documents are chance. Otherwise the variance is that of
+    both means over seeds, and what documents add beyond it, and the quantile is that of Student's t with the
+    freedom of `noise`. Raises `ValueError` when the documents differ, or a side is empty.
+    """
+    found = paired_difference(mean_scores(baseline), mean_scores(incumbent))
+    error, freedom = found.standard_error, max(1, len(baseline[0]) - 1)
+    if noise is not None:
+        share, seeded = 1 / len(baseline) + 1 / len(incumbent), seeds_over_documents(baseline)
+        if seeded is not None:
+            error = beyond_seeds(error, min(seeded, noise.sd), share)
+        error, freedom = math.hypot(error, noise.sd * math.sqrt(share)), noise.freedom
+    return Gain(found.delta, critical_value(0.5 + CONFIDENCE / 2, freedom or None) * error)
 
 
 def gap(validation: Scores, vault: Scores) -> Gap:
