@@ -1,4 +1,4 @@
-"""Muon, for matrices whose scale carries no meaning; everything else is trained by torch's AdamW."""
+"""Muon, for matrices whose scale carries no meaning, and AdamW for everything else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 
 def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
@@ -58,3 +59,57 @@ class Muon:
             lr_shape = lr * max(1.0, update.size(1) / update.size(2)) ** 0.5
             for matrix, change in zip(matrices, update, strict=True):
                 matrix.mul_(1 - lr * self.weight_decay).sub_(change, alpha=lr_shape)
+
+
+class AdamW:
+    """Decoupled weight decay with adaptive moments, for groups of weights that have learning rates of their own.
+
+    It is torch's own, called as a function: the class of that name loads a compiler when it is made, which takes
+    longer than everything else before the first step but the import of torch itself.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[tuple[Iterable[Tensor], float]],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.groups = [(list(weights), lr) for weights, lr in groups]
+        weights = [weight for group, _ in self.groups for weight in group]
+        # Of each weight the mean of its gradient, that of its square, and the number of steps.
+        self.state = {
+            weight: (
+                torch.zeros_like(weight),
+                torch.zeros_like(weight),
+                torch.zeros((), device=weight.device),
+            )
+            for weight in weights
+        }
+
+    @torch.no_grad()
+    def step(self, scale: float = 1.0) -> None:
+        """Update all weights from their gradients, with all learning rates times `scale`."""
+        for group, lr in self.groups:
+            moved = [(weight, weight.grad) for weight in group if weight.grad is not None]
+            if not moved:
+                continue
+            means, squares, steps = zip(*(self.state[weight] for weight, _ in moved), strict=True)
+            adamw(
+                [weight for weight, _ in moved],
+                [gradient for _, gradient in moved],
+                list(means),
+                list(squares),
+                [],
+                list(steps),
+                fused=True,
+                amsgrad=False,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                lr=lr * scale,
+                weight_decay=self.weight_decay,
+                eps=self.eps,
+                maximize=False,
+            )

@@ -28,7 +28,7 @@ from model.config import Config
 from model.corpus import read_documents
 from model.device import autocast, one_thread, pick_device
 from model.gpt import GPT
-from model.optim import Muon
+from model.optim import AdamW, Muon
 from model.tokenizer import BPETokenizer
 
 # What the imports above took, which a budget of seconds has to pay as well.
@@ -140,16 +140,14 @@ class Trainer:
             weight_decay=config.weight_decay,
             newton_schulz=config.newton_schulz,
         )
-        self.adamw = torch.optim.AdamW(
+        self.adamw = AdamW(
             [
-                {"params": self.model.embedding.parameters(), "lr": config.embedding_lr},
-                {"params": self.model.head.parameters(), "lr": config.head_lr},
+                (self.model.embedding.parameters(), config.embedding_lr),
+                (self.model.head.parameters(), config.head_lr),
             ],
             betas=(0.9, 0.95),
             weight_decay=config.weight_decay,
-            fused=True,
         )
-        self.rates = [group["lr"] for group in self.adamw.param_groups]
 
     def step(self, inputs: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Train on one batch, with all learning rates times `scale`, and return its nats and bytes."""
@@ -162,9 +160,7 @@ class Trainer:
                 if weight.grad is not None:
                     dist.all_reduce(weight.grad)
                     weight.grad.div_(self.world)
-        for group, rate in zip(self.adamw.param_groups, self.rates, strict=True):
-            group["lr"] = rate * scale
-        self.adamw.step()
+        self.adamw.step(scale)
         self.muon.step(scale)
         self.model.zero_grad(set_to_none=True)
         return loss.detach() * targets.numel(), self.bytes_of[targets].sum()
@@ -199,7 +195,7 @@ def join_the_others(backend: str) -> None:
     """Make the process group of this run, which `destroy_process_group` ends together with its threads.
 
     Functions of `torch.distributed.nn` hold the group of the moment of their import as a default argument.
-    An optimiser imports them; were the group there by then, its threads would outlive it and now and
+    The optimisers of `torch.optim` import them; were the group there by then, its threads would outlive it and now and
     then abort the process while Python shuts down.
     """
     importlib.import_module("torch.distributed.nn")

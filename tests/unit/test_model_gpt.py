@@ -1,9 +1,11 @@
-"""The network looks back only, the cache changes nothing, and Muon does what it says."""
+"""The network looks back only, the cache changes nothing, and the optimisers do what they say."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from model.config import Config
 from model.gpt import GPT, Cache
-from model.optim import Muon, orthogonalise
+from model.optim import AdamW, Muon, orthogonalise
 
 SIZES: Any = {"context": 16, "n_layer": 2, "n_head": 2, "width": 32}
 TINY = dataclasses.replace(Config(), **SIZES)
@@ -100,3 +102,35 @@ def test_weight_decay_shrinks() -> None:
     weight.grad = torch.zeros(4, 4)
     Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.5).step()
     torch.testing.assert_close(weight.detach(), torch.full((4, 4), 0.95))
+
+
+def test_adamw_is_torchs_own_without_its_compiler() -> None:
+    ours, theirs = (
+        [torch.nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)), torch.nn.Parameter(torch.ones(5))]
+        for _ in range(2)
+    )
+    options: dict[str, Any] = {"betas": (0.9, 0.95), "weight_decay": 0.1}
+    optimiser = AdamW([([ours[0]], 0.01), ([ours[1]], 0.1)], **options)
+    reference = torch.optim.AdamW(
+        [{"params": [theirs[0]], "lr": 0.01}, {"params": [theirs[1]], "lr": 0.1}], fused=True, **options
+    )
+    generator = torch.Generator().manual_seed(0)
+    for step in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator)
+            other.grad = mine.grad.clone()
+        for group, rate in zip(reference.param_groups, (0.01, 0.1), strict=True):
+            group["lr"] = rate / (step + 1)
+        optimiser.step(1 / (step + 1))
+        reference.step()
+        assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    ours[1].grad = None
+    before = ours[1].clone()
+    optimiser.step()
+    assert torch.equal(ours[1], before)
+
+
+def test_a_training_does_not_wait_for_a_compiler() -> None:
+    code = "import sys; from model.optim import AdamW; import torch; w = torch.ones(2, requires_grad=True); "
+    code += "w.sum().backward(); AdamW([([w], 0.1)]).step(); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
