@@ -195,7 +195,11 @@ def read(options: Mapping[str, object], ini: Mapping[str, object], root: Path) -
         mutators=("null",) if nulls else tuple(dict.fromkeys(words("mutator"))) or ("prompt", "search"),
         candidates=nulls or number("candidates", 1, "--evalloop-candidates"),
         seconds=seconds("time", 0.0) or None,
-        target=_target(text("target")),
+        target=_positive(
+            text("target"),
+            "--evalloop-target",
+            "Give the bits per byte at which the loop may stop, such as 2.2.",
+        ),
         patience=number("patience", 1, "--evalloop-patience"),
         parallel=number("parallel", 1, "--evalloop-parallel"),
         seeds=number("seeds", 2, "evalloop_seeds") or 8,
@@ -241,7 +245,7 @@ def _sandbox(name: str) -> str:
     return name
 
 
-def _positive(text: str, option: str) -> float | None:
+def _positive(text: str, option: str, advice: str = "Give a positive number, such as 1e-4.") -> float | None:
     if not text:
         return None
     try:
@@ -249,7 +253,7 @@ def _positive(text: str, option: str) -> float | None:
     except ValueError:
         value = float("nan")
     if not 0 < value < float("inf"):
-        raise SettingsError(f"{option} is {text!r}. Give a positive number, such as 1e-4.")
+        raise SettingsError(f"{option} is {text!r}. {advice}")
     return value
 
 
@@ -271,20 +275,6 @@ def _level(text: str) -> float:
         raise SettingsError(
             f"evalloop_level is {text!r}: more than one in ten candidates that change nothing would be accepted. "
             "Give a chance of at most 0.1, such as 0.01."
-        )
-    return value
-
-
-def _target(text: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise SettingsError(
-            f"--evalloop-target is {text!r}. Give the bits per byte at which the loop may stop, such as 2.2."
         )
     return value
 
