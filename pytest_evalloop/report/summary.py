@@ -69,10 +69,11 @@ def gain(candidates: Sequence[Candidate], incumbent: Candidate) -> str:
 def chances(candidates: Sequence[Candidate], level: float) -> str:
     """Say how many of the acceptances so far may be luck: the level of the test, summed over all candidates."""
     judged = _judged(candidates)
-    return (
-        f"false accepts to expect so far: at most {level * len(judged):.2g} ({len(judged)} candidates compared, "
-        f"each with a chance of at most {100 * level:g} % if it changes nothing)"
-    )
+    if not judged:
+        return "false accepts to expect so far: none, as no candidate was compared"
+    compared = f"{len(judged)} candidate{'s' if len(judged) > 1 else ''} compared"
+    sure = f"each with a chance of at most {100 * level:g} % if it changes nothing"
+    return f"false accepts to expect so far: at most {level * len(judged):.2g} ({compared}, {sure})"
 
 
 def nulls(candidates: Sequence[Candidate], level: float) -> str:
