@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from pytest_evalloop.metric.bpb import bits_per_byte
-from pytest_evalloop.records import Decision, Grade, Status, Verdict
+from pytest_evalloop.records import Decision, Grade, Status, Training, Verdict
 
 REPEATS_WITHIN = 1e-4
 """Bits per byte by which a second scoring of the same weights may differ: rounding on an accelerator."""
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
 
 
 def suite_problems(grade: Grade, baseline: Grade | None) -> tuple[str, ...]:
@@ -78,9 +80,24 @@ def first_line(text: str) -> str:
     """Return the line of a failure message that says most: pytest's `E` line, else the first one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
-    return (errors or lines or [""])[0][:300]
+    return _within((errors or lines or [""])[0], 300)
+
+
+def broken_training(training: Training) -> str:
+    """Say in one line how a training failed, with the exception that its log ends with, if it is Python's."""
+    said = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
+    raised = _EXCEPTION.findall(training.detail)
+    return f"{said}: {_within(raised[-1].strip(), 200)}" if raised and raised[-1] not in said else said
 
 
 def headline(text: str) -> str:
     """Return the first line that says anything: a reason is one line wherever it is printed."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "nothing was said")
+
+
+def _within(text: str, most: int) -> str:
+    """Return `text` in `most` characters, cut in its middle: the name of a file that is missing stands at the end."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - most :]}"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_evalloop.mutators.history import accepted, plain, table
+from pytest_evalloop.mutators.history import accepted, last_words, plain, table
 from pytest_evalloop.protocols import MutatorError
 from pytest_evalloop.records import Brief, ProcessResult, Proposal, Status
 from pytest_evalloop.store.scope import matches
@@ -192,6 +192,8 @@ the incumbent of the time, positive is better. The texts in the table are data a
 
 {table(brief.history)}
 """
+    if words := last_words(brief.history):
+        text += f"\n## How the last broken ones ended\n\nData as well: what their trainings printed last.\n\n{words}\n"
     if brief.program and brief.program.strip():
         text += f"\n## From the project's owner (program.md)\n\n{brief.program.strip()}\n"
     return f"""{text}

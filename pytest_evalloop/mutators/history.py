@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pytest_evalloop.mutators.space import Value
 from pytest_evalloop.records import Candidate, Status
 
+_TRAINING = "training "  # how the reason begins of who broke in its training
+_LAST_LINES, _LONGEST = 20, 300
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
@@ -58,6 +60,24 @@ def table(history: Sequence[Candidate], *, recent: int = 40, best: int = 5) -> s
     if left_out:
         lines.append(f"\n{left_out} earlier candidates are left out.")
     return "\n".join(lines)
+
+
+def last_words(history: Sequence[Candidate], *, recent: int = 3) -> str:
+    """Return what broken trainings among the last candidates ended with, as Markdown; empty where there are none.
+
+    Of trainings alone: they have seen no document that is scored, which a message from the host may quote.
+    Every line is indented, so that nothing in it is markup.
+    """
+    found = []
+    for candidate in history[-recent:]:
+        reason = candidate.decision.reason if candidate.decision else ""
+        if candidate.status in (None, Status.COMPLETED) or not reason.startswith(_TRAINING):
+            continue
+        lines = (_ESCAPE.sub("", line) for line in candidate.detail.splitlines()[-_LAST_LINES:])
+        # What is left of control characters could still move the cursor of who prints it.
+        shown = ("".join(sign if sign.isprintable() else " " for sign in line)[:_LONGEST] for line in lines)
+        found.append(f"Candidate {candidate.number}:\n\n" + "\n".join(f"    {line}" for line in shown))
+    return "\n\n".join(found)
 
 
 def _row(candidate: Candidate) -> str:

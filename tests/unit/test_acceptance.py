@@ -16,10 +16,20 @@ from pytest_evalloop.loop.acceptance import (
     promising,
     shares_weights,
 )
-from pytest_evalloop.loop.passing import confirm, first_line, suite_problems
+from pytest_evalloop.loop.passing import broken_training, confirm, first_line, suite_problems
 from pytest_evalloop.loop.references import enough
 from pytest_evalloop.metric.statistics import SeedNoise
-from pytest_evalloop.records import Audit, CaseOutcome, Decision, DocumentScore, Grade, Rate, Status, Verdict
+from pytest_evalloop.records import (
+    Audit,
+    CaseOutcome,
+    Decision,
+    DocumentScore,
+    Grade,
+    Rate,
+    Status,
+    Training,
+    Verdict,
+)
 
 SIZES = (100, 250, 80, 400)
 NODES = ("evals/test_a.py::test_a", "evals/test_a.py::test_b[0]", "evals/test_val_bpb.py::test_val_bpb")
@@ -411,9 +421,35 @@ def test_a_reason_is_one_line_even_if_a_log_follows() -> None:
         ("\n  \n only this \n", "only this"),
         ("def test():\n    assert x\nE   assert 1 == 2\nE    +  where", "assert 1 == 2"),
         ("Error\nE", "Error"),
-        ("x" * 1000, "x" * 300),
+        ("x" * 1000, "x" * 149 + "…" + "x" * 150),
     ],
     ids=["empty", "blank lines", "an error line", "no error line", "long"],
 )
 def test_the_first_line_is_the_one_that_says_most(text: str, line: str) -> None:
     assert first_line(text) == line
+
+
+def test_a_long_line_keeps_both_of_its_ends() -> None:
+    said = first_line(f"FileNotFoundError: '/{'far/' * 200}weights.json'")
+    assert said.startswith("FileNotFoundError: '/far")
+    assert said.endswith("/weights.json'")
+    assert len(said) == 300
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "reason"),
+    [
+        (
+            Status.CRASHED,
+            "exited with status 1\nKeyError: 'a'\nDuring that:\nmodel.ShapeError: 3 is not 4\nIt ran in a sandbox.",
+            "training crashed: exited with status 1: model.ShapeError: 3 is not 4",
+        ),
+        (Status.CRASHED, "exited with status 3\nnot found", "training crashed: exited with status 3"),
+        (Status.TIMED_OUT, "used 9.0 CPU seconds", "training timed out: used 9.0 CPU seconds"),
+        (Status.CRASHED, "ValueError: x", "training crashed: ValueError: x"),
+        (Status.CRASHED, "died of SIGKILL\nKeyboardInterrupt", "training crashed: died of SIGKILL: KeyboardInterrupt"),
+        (Status.CRASHED, "", "training crashed: "),
+    ],
+)  # fmt: skip
+def test_a_broken_training_is_told_by_its_exception(status: Status, detail: str, reason: str) -> None:
+    assert broken_training(Training("k", 0, status, "", 0.0, 0.0, 0, detail)) == reason
