@@ -21,7 +21,7 @@ from pytest_evalloop.loop.limits import reached
 from pytest_evalloop.loop.merging import Merger
 from pytest_evalloop.loop.observer import Observer
 from pytest_evalloop.loop.pacing import Pacer
-from pytest_evalloop.loop.passing import first_line, suite_problems
+from pytest_evalloop.loop.passing import broken_training, first_line, suite_problems
 from pytest_evalloop.loop.place import Place
 from pytest_evalloop.loop.proposing import Proposer
 from pytest_evalloop.loop.record import TAMPERING, Record
@@ -81,6 +81,7 @@ class Engine:
         self._judge = Judge(settings, record, workshop, observer, self._repeats, self._vault, rule)
         merger = Merger(record, workshop, observer, self._repeats, rule)
         self._proposer = Proposer(settings, record, workshop, mutators, observer, merger)
+        self._code = any(getattr(mutator, "writes_code", True) for mutator in mutators.values())
         self._judging = threading.Lock()
         self._writing = threading.RLock()
         self._flying: set[int] = set()
@@ -101,6 +102,8 @@ class Engine:
         with Crew[None](self._workshop.places) as crew:
             waiting = [candidate for candidate in self._record.unfinished() if not waits(candidate)]
             crew.submit(self._settle)  # a leader's verdict may have been under way when the loop was killed
+            if self._code and (waiting or self._reached(0.0) is None):
+                crew.submit(self._tryout.begin)
             while True:
                 crew.collect(block=False)
                 while crew.busy >= self._workshop.places:
@@ -292,8 +295,7 @@ class Engine:
         if found is not None and found.stopped:
             self._reject(candidate, None, training.detail, training=training, delta=-found.expected)
             return
-        reason = f"training {training.status.replace('_', ' ')}: {first_line(training.detail)}"
-        self._reject(candidate, training.status, reason, training.detail, training)
+        self._reject(candidate, training.status, broken_training(training), training.detail, training)
 
     def _reject(
         self,

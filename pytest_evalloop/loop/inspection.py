@@ -53,11 +53,15 @@ class Inspector:
         return broken({path: new for path, (_, new) in texts.items()})
 
     def structural(self, candidate: Candidate) -> bool:
-        """Tell whether a change is more than other constants and another primer, so that it is worth a tryout."""
+        """Tell whether a change is more than other constants and another primer, so that it is worth a tryout.
+
+        Outside of the search space a string is no mere constant.
+        """
         changed = self._workspace.changed(candidate.parent, candidate.commit)
         texts = self._texts(candidate, [change for change in changed if change.path != self._settings.prompt])
-        return not constants_only(
-            {path: old for path, (old, _) in texts.items()}, {path: new for path, (_, new) in texts.items()}
+        return not all(
+            constants_only({path: old}, {path: new}, strings=path == self._settings.space)
+            for path, (old, new) in texts.items()
         )
 
     def _texts(

@@ -92,7 +92,7 @@ class Pacer:
         # Both sides of the ratio are measured beside this incumbent, which may not be the candidate's parent.
         due = granted(parse_budget(incumbent.budget or whole), found.ratio)
         so = (
-            f"so it is granted {due} instead of {budget}"
+            f"so it is granted {due.amount:.12g} {due.unit} instead of {budget.amount:.12g}"
             if due != budget
             else f"and its budget stays {budget}"
         )

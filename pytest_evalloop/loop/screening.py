@@ -19,15 +19,18 @@ def broken(files: Mapping[str, bytes]) -> tuple[str, ...]:
     return tuple(f"{path}{trouble}" for path, trouble in found if trouble)
 
 
-def constants_only(old: Mapping[str, bytes | None], new: Mapping[str, bytes | None]) -> bool:
+def constants_only(
+    old: Mapping[str, bytes | None], new: Mapping[str, bytes | None], *, strings: bool = True
+) -> bool:
     """Tell whether a change touches nothing but literal constants, comments and layout of Python files.
 
     Both map the path of every changed file to its content, None where there is no such file. Only constants of
     one kind (number, string, bytes, truth value) stand for each other; a sign belongs to its number. A changed
-    docstring or quoted annotation is a changed string. A new name, call, operator, import or None is more than
+    docstring or quoted annotation is a changed string; without `strings` it is more than a constant, as is every other
+    string, since it may be the name of a file or a key. A new name, call, operator, import or None is more than
     that, and so is a file that is added, removed, of another kind, or no Python.
     """
-    return all(_same_outline(path, old.get(path), new.get(path)) for path in {**old, **new})
+    return all(_same_outline(path, old.get(path), new.get(path), strings) for path in {**old, **new})
 
 
 def _is_python(path: str) -> bool:
@@ -54,14 +57,14 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())[:_LONGEST]
 
 
-def _same_outline(path: str, old: bytes | None, new: bytes | None) -> bool:
+def _same_outline(path: str, old: bytes | None, new: bytes | None, strings: bool) -> bool:  # noqa: FBT001
     if old is None or new is None or not _is_python(path):
         return False
-    outline = _outline(old)
-    return outline is not None and outline == _outline(new)
+    outline = _outline(old, strings)
+    return outline is not None and outline == _outline(new, strings)
 
 
-def _outline(source: bytes) -> list[object] | None:
+def _outline(source: bytes, strings: bool) -> list[object] | None:  # noqa: FBT001
     """Return a file's syntax with the kind in place of each constant, None if it has none.
 
     Nodes stand before their parts and lists behind their length, so that no two trees have one outline.
@@ -75,7 +78,7 @@ def _outline(source: bytes) -> list[object] | None:
     found: list[object] = []
     while waiting:  # not by recursion: what the parser can nest would exhaust the stack of a walk
         part = waiting.pop()
-        if kind := _kind(part):
+        if (kind := _kind(part)) and (strings or kind not in (str, bytes)):
             found.append(kind)
         elif isinstance(part, ast.AST):
             found.append(type(part))

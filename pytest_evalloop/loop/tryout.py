@@ -6,7 +6,7 @@ import threading
 
 from pytest_evalloop.loop.assigning import Asked
 from pytest_evalloop.loop.observer import Observer
-from pytest_evalloop.loop.passing import first_line
+from pytest_evalloop.loop.passing import broken_training, first_line
 from pytest_evalloop.loop.record import Record
 from pytest_evalloop.loop.workshop import Workshop
 from pytest_evalloop.records import Candidate, Status
@@ -15,6 +15,7 @@ from pytest_evalloop.suite.project import SEED
 _STEPS = 2.0
 _BYTES = 2000  # of the shortest validation documents
 _POSITIONS = 32  # audited
+_ASKED = Asked(objective_only=True, positions=_POSITIONS, few=_BYTES)
 
 
 class Tryout:
@@ -28,6 +29,10 @@ class Tryout:
         self._observer = observer
         self._useful: bool | None = None
         self._asking = threading.Lock()
+
+    def begin(self) -> None:
+        """Try the baseline, which is what others are told by, before there is a candidate that would wait for it."""
+        self._says_something()
 
     def problem(self, candidate: Candidate) -> tuple[Status, str, str] | None:
         """Return status, reason and detail of what is broken, None if nothing is or if trying says nothing.
@@ -51,12 +56,11 @@ class Tryout:
 
     def _try(self, candidate: Candidate) -> tuple[Status, str, str] | None:
         self._observer.stage(candidate.number, "trying", "two steps, and an audit on a few bytes")
-        training = self._workshop.train_least(candidate, SEED, _STEPS)
-        if training.status is not Status.COMPLETED:
-            ended = training.status.replace("_", " ")
-            return training.status, f"training {ended}: {first_line(training.detail)}", training.detail
-        asked = Asked(objective_only=True, positions=_POSITIONS, few=_BYTES)
-        grade = self._workshop.grade(candidate, training, asked)
+        with self._workshop.place(candidate, _ASKED) as place:
+            training = self._workshop.train_least(candidate, SEED, _STEPS, place)
+            if training.status is not Status.COMPLETED:
+                return training.status, broken_training(training), training.detail
+            grade = self._workshop.grade(candidate, training, _ASKED, place)
         if candidate.number:
             self._workshop.forget(training)
         if grade.scores:

@@ -228,21 +228,27 @@ class Workshop:
     def _curve(self, number: int, seed: int) -> Path:
         return self.folder(number) / f"progress-seed-{seed}.jsonl"
 
-    def train_least(self, candidate: Candidate, seed: int, amount: float = 1.0) -> Training:
-        """Train a candidate for one step, or one of another unit, or for another small amount."""
+    def train_least(
+        self, candidate: Candidate, seed: int, amount: float = 1.0, place: Place | None = None
+    ) -> Training:
+        """Train a candidate for one step, or one of another unit, or for another small amount.
+
+        In a `place` of its own the grading gets ready meanwhile.
+        """
         least = replace(candidate, budget=str(Budget(amount, self._settings.budget.unit)))
         key = self._key(least, seed, self._budget(least))
         if (found := self._trainer.find(key)) is not None:
             return found
         log = self.folder(candidate.number) / f"train-{amount:g}.log"
-        place = worktree_name(candidate.number, f"least-{amount:g}")
-        with (
-            self._slot(candidate.number) as slot,
-            self._workspace.worktree(place, candidate.commit) as tree,
-            self._trainer.start(
-                tree, key, seed, log, self._cap, self._budget(least), slot.variables
-            ) as running,
-        ):
+        name = worktree_name(candidate.number, f"least-{amount:g}")
+        with contextlib.ExitStack() as stack:
+            slot = place.slot() if place is not None else stack.enter_context(self._slot(candidate.number))
+            tree = stack.enter_context(self._workspace.worktree(name, candidate.commit))
+            running = stack.enter_context(
+                self._trainer.start(tree, key, seed, log, self._cap, self._budget(least), slot.variables)
+            )
+            if place is not None and self._may_get_ready:
+                place.get_ready(Expected(running.artifacts, seed, finished=False))
             return running.wait(lambda _: go_on())
 
     def grade(

@@ -24,7 +24,7 @@ class Assignment:
     that are scored, `val` or `vault`; `positions` is how many of them are audited, None for the setting;
     `stand_in` is the planted fault, or the human text, that is graded in the candidate's place; `scores` is a
     file with what the documents cost the candidate, so that a stand-in with the same costs is not asked again;
-    `few` is how many bytes of documents are scored at most, 0 for all.
+    `few` is how many bytes of documents a tryout scores at most, 0 for all.
     """
 
     root: str

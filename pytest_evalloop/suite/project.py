@@ -78,13 +78,14 @@ def hosts_of(settings: Settings, assignment: Assignment) -> Hosts:
 def hosts_ahead(settings: Settings) -> Hosts | None:
     """Start the processes of the candidate that a loop assigned; None where something stands in for it.
 
-    They import while this process collects. Raises `pytest.UsageError` if their sandbox does not work.
+    They import while this process collects; a tryout needs no blind one. Raises `pytest.UsageError` if their
+    sandbox does not work.
     """
     assignment = from_environment()
     if assignment is None or assignment.stand_in:
         return None
     hosts = hosts_of(settings, assignment)
-    hosts.start(HOST, BLIND)
+    hosts.start(*([HOST] if assignment.few else [HOST, BLIND]))
     return hosts
 
 

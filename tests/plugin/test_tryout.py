@@ -11,6 +11,7 @@ EDITS = {
     1: ("model/train.py", "config = Config()", "config = Config(depth=3)"),
     2: ("model/adapter.py", "def nll(", "def nil("),
     3: ("model/config.py", "] = 0", "] = 1"),
+    4: ("model/adapter.py", "counts.json", "weights.json"),
 }
 
 
@@ -33,17 +34,21 @@ def test_broken_code_is_found_out_after_two_steps(project: Project) -> None:
     project.write("conftest.py", (project.path / "conftest.py").read_text() + MUTATOR)
     project.setting("evalloop_tryout", '"0.01s"')
     project.commit()
-    status, output = project.loop("--evalloop-candidates", "3", "--evalloop-mutator", "careless")
+    status, output = project.loop("--evalloop-candidates", "4", "--evalloop-mutator", "careless")
     assert status == 0, output
-    untrainable, unloadable, constant = project.results()[1:]
+    untrainable, unloadable, constant, misnamed = project.results()[1:]
     assert untrainable["status"] == unloadable["status"] == "crash"
     assert untrainable["reason"].startswith("training crashed: "), output
+    assert untrainable["reason"].endswith(" got an unexpected keyword argument 'depth'")
     assert "depth" in project.rows("SELECT detail FROM candidates WHERE number = 1")[0][0]  # type: ignore[operator]
     assert unloadable["reason"].startswith("after two steps of training: "), output
     assert "nll" in unloadable["reason"]
     assert project.rows("SELECT DISTINCT number FROM trainings WHERE number > 0") == [(3,)]
     assert constant["verdict"] == "accepted", output
     assert "candidate 3: trying" not in output
+    assert misnamed["reason"].startswith("after two steps of training: "), output
+    assert "weights.json" in misnamed["reason"]
+    assert output.index("baseline: trying") < output.index("candidate 1: trying")
 
 
 def test_where_two_steps_say_nothing_nothing_is_tried_out(project: Project) -> None:

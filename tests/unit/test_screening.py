@@ -215,6 +215,15 @@ def test_every_changed_file_may_vary_its_constants() -> None:
     assert constants_only(old, {"a.py": b"x = 2", "b.py": b"y = 'b'"})
 
 
+def test_a_string_may_be_a_name_and_so_be_more_than_a_constant() -> None:
+    source = b"x = load('weights', b'y', 3)\n"
+    for old, new in ((b"weights", b"weight"), (b"b'y'", b"b'z'")):
+        after = source.replace(old, new)
+        assert constants_only({"a.py": source}, {"a.py": after})
+        assert not constants_only({"a.py": source}, {"a.py": after}, strings=False)
+    assert constants_only({"a.py": source}, {"a.py": source.replace(b"3", b"4")}, strings=False)
+
+
 def test_where_a_block_ends_is_structure() -> None:
     both, either = b"if x:\n    y()\n    z()\n", b"if x:\n    y()\nelse:\n    z()\n"
     assert not constants_only({"a.py": both}, {"a.py": either})
