@@ -23,6 +23,7 @@ TITLES = {
     "train_throughput": "Training and scoring the default model",
     "audit_cost": "What audit and sandbox cost",
     "main_job": "The default loop",
+    "broken": "Candidates that are broken, in the default job",
     "decisions": "Decisions under noise, simulated with recorded noise",
     "pairing": "What common seeds are worth, over the recorded table",
     "racing": "What racing saves and loses, replayed over recorded curves",
