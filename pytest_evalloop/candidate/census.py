@@ -21,12 +21,25 @@ DEEPEST = 100
 
 
 class Member:
-    """One process of a tree: its place in it, and what it used so far in seconds and bytes.
+    """One process of a tree: its place in it, and what it used so far in seconds, bytes and page faults.
 
-    `cpu` is what the process itself used, `reaped` what the children it waited for had used.
+    `cpu` and `faults` are what the process itself used, those with `reaped` what the children it waited for had
+    used. Only Linux tells what was reaped, and faults. `busy` of its threads may have been at work when it was
+    looked at.
     """
 
-    __slots__ = ("cpu", "group", "parent", "pid", "reaped", "rss", "started")
+    __slots__ = (
+        "busy",
+        "cpu",
+        "faults",
+        "group",
+        "parent",
+        "pid",
+        "reaped",
+        "reaped_faults",
+        "rss",
+        "started",
+    )
 
     def __init__(self, pid: int, parent: int, group: int, started: float) -> None:
         self.pid = pid
@@ -34,33 +47,44 @@ class Member:
         self.group = group
         self.started = started
         self.cpu = self.reaped = 0.0
-        self.rss = 0
+        self.faults = self.reaped_faults = self.rss = 0
+        self.busy = 1
 
 
 if sys.platform == "linux":
+    SECOND, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+
+    def member(pid: int) -> Member | None:
+        """Look at one process; None if there is none."""
+        try:
+            descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        except OSError:
+            return None  # it ended meanwhile
+        try:
+            # The name in parentheses may itself hold spaces and parentheses. See proc_pid_stat(5).
+            fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        found = Member(pid, int(fields[1]), int(fields[2]), int(fields[19]) / SECOND)
+        found.faults, found.reaped_faults = int(fields[7]), int(fields[8])
+        found.cpu = (int(fields[11]) + int(fields[12])) / SECOND
+        found.reaped = (int(fields[13]) + int(fields[14])) / SECOND
+        found.busy = int(fields[17]) - (fields[0] != b"R")  # the state is that of its first thread
+        found.rss = int(fields[21]) * PAGE
+        return found
 
     def census() -> Iterator[Member]:
         """Yield every process that can be seen, in the order of pids: parents mostly before children."""
-        second, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         for name in os.listdir("/proc"):  # noqa: PTH208 - scandir is lazy, and a listing has to be of one moment
-            if not name.isdecimal():
-                continue
-            try:
-                descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
-            except OSError:
-                continue  # it ended meanwhile
-            try:
-                # The name in parentheses may itself hold spaces and parentheses. See proc_pid_stat(5).
-                fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-            except OSError:
-                continue
-            finally:
-                os.close(descriptor)
-            member = Member(int(name), int(fields[1]), int(fields[2]), int(fields[19]) / second)
-            member.cpu = (int(fields[11]) + int(fields[12])) / second
-            member.reaped = (int(fields[13]) + int(fields[14])) / second
-            member.rss = int(fields[21]) * page
-            yield member
+            if name.isdecimal() and (found := member(int(name))) is not None:
+                yield found
+
+    def waited_for(pid: int) -> tuple[float, int] | None:
+        """Return CPU seconds and page faults of the children that a process waited for; None if it is gone."""
+        found = member(pid)
+        return None if found is None else (found.reaped, found.reaped_faults)
 
 else:
 
@@ -82,9 +106,23 @@ else:
                 continue
             yield member
 
+    def waited_for(pid: int) -> tuple[float, int] | None:
+        """Return CPU seconds of the children that a process waited for, and no faults; None if it is gone."""
+        import psutil
+
+        try:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.Error:
+            return None
+        return times.children_user + times.children_system, 0
+
 
 def descendants(root: int, group: int) -> list[Member]:
-    """List the processes below `root`; elsewhere than on Linux also orphans that stayed in `group`."""
+    """List the processes below `root`; elsewhere than on Linux also orphans that stayed in `group`.
+
+    On Linux nobody is in it who had ended when an ancestor was looked at, so what a member used is not at the same
+    time in an ancestor's account.
+    """
     children: dict[int, list[Member]] = {}
     found: list[Member] = []
     for member in census():
@@ -92,11 +130,14 @@ def descendants(root: int, group: int) -> list[Member]:
             found.append(member)
         else:
             children.setdefault(member.parent, []).append(member)
-    parents = [root, *(member.pid for member in found)]
-    for parent in parents:  # grows while it is walked
-        below = children.pop(parent, ())
-        found.extend(below)
-        parents.extend(member.pid for member in below)
+    parents = [(root, root), *((member.pid, member.pid) for member in found)]
+    for parent, latest in parents:  # grows while it is walked
+        for below in children.pop(parent, ()):
+            # Pids begin anew at their end, and then a child may have been looked at before its parent.
+            if below.pid < latest and sys.platform == "linux" and not os.path.exists(f"/proc/{below.pid}"):  # noqa: PTH110 - pathlib takes milliseconds
+                continue
+            found.append(below)
+            parents.append((below.pid, max(latest, below.pid)))
     return found
 
 

@@ -7,12 +7,15 @@ say. One that lies about it spends more than it was granted, which `overdrawn` t
 from __future__ import annotations
 
 import math
+import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
-from pytest_evalloop.candidate.census import descendants
+from pytest_evalloop.candidate.account import Account
+from pytest_evalloop.candidate.census import descendants, waited_for
 from pytest_evalloop.records import Budget, Training
 
 TOLERANCE = 0.05
@@ -149,16 +152,30 @@ def _error(samples: Sequence[Sample], cost: float) -> float:
     return math.sqrt(squares * len(pairs) / (len(pairs) - 1)) / (span * cost)
 
 
-def tree_seconds(warden: int) -> float | None:
-    """Return the CPU seconds that a warden's tree has used so far, None if there is no such process.
+class Meter:
+    """Measures the tree below a process from another one, as its warden does from its own place.
 
-    Not seen is what a process used that ended while its parent ignored it; the warden itself sees that.
+    Who ended unwaited for is charged from sample to sample, so samples have to be frequent: one is `due` as soon as
+    all of them together use no more than 2 % of a core.
     """
-    import psutil
 
-    try:
-        times = psutil.Process(warden).cpu_times()
-    except psutil.Error:
-        return None
-    ended: float = times.children_user + times.children_system
-    return ended + sum(member.cpu + member.reaped for member in descendants(warden, 0))
+    def __init__(self, warden: int) -> None:
+        self._warden = warden
+        self._account = Account(os.cpu_count() or 1, time.monotonic())
+        self._due = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether a sample should be taken although nobody asks for its result."""
+        return time.monotonic() >= self._due
+
+    def seconds(self) -> float | None:
+        """Return the CPU seconds that the tree has used so far, None if there is no such process."""
+        begun = time.monotonic()
+        ended = waited_for(self._warden)  # the parent first, as an account wants it
+        if ended is None:
+            return None
+        living = descendants(self._warden, 0)
+        now = time.monotonic()
+        self._due = now + 50 * (now - begun)
+        return self._account.sample(living, now, *ended)

@@ -103,7 +103,7 @@ class Process:
     def wait(
         self, timeout: float | None = None, *, tick: Callable[[], None] | None = None, every: float = 0.5
     ) -> ProcessResult:
-        """Wait until the tree is gone, calling `tick` about every `every` seconds.
+        """Wait until the tree is gone, calling `tick` every `every` seconds, or up to half as many later.
 
         The command goes on if `timeout` seconds pass, which raises TimeoutError, and if `tick` or a signal's
         handler raises.
@@ -118,7 +118,8 @@ class Process:
             if deadline is not None and now >= deadline:
                 raise TimeoutError(f"the command has not ended within {timeout:g} seconds")
             if now >= due:
-                due = now + every
+                # Nobody is to know when the next look comes.
+                due = now + every * (1 + os.urandom(1)[0] / 510)
                 if tick is not None:
                     tick()
             until = due if deadline is None else min(due, deadline)

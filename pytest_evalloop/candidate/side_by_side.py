@@ -103,4 +103,4 @@ def _follow(tick: Callable[[], None], tried: RunningTraining, *others: RunningTr
         tick()
         for each in running:
             each.look()
-        time.sleep(_EVERY)
+        time.sleep(_EVERY * (0.5 + os.urandom(1)[0] / 255))  # nobody is to know when the next look comes

@@ -18,7 +18,7 @@ import msgspec
 
 from pytest_evalloop.candidate.client import tail
 from pytest_evalloop.candidate.devices import accelerators
-from pytest_evalloop.candidate.pace import Sample, tree_seconds
+from pytest_evalloop.candidate.pace import Meter, Sample
 from pytest_evalloop.candidate.process import Limits, Process, clean_environment, launch
 from pytest_evalloop.candidate.progress import PACE, Progress, content, last_progress, progress_file
 from pytest_evalloop.candidate.sandbox import Mode, for_candidates
@@ -28,7 +28,8 @@ from pytest_evalloop.store.cache import Artifacts, ArtifactsError, training_key
 from pytest_evalloop.store.home import disk, write_atomically
 
 _GRACE_SECONDS = 5.0
-_EVERY = 0.1  # seconds from look to look: what a step costs is known no better than when it ended
+# Seconds from look to look, and up to half as many more: what a step costs is known no better than when it ended.
+_EVERY = 0.08
 _LARGER, _MEMORY_GRACE = 4, 2**30  # times the baseline's peak of memory, and so many bytes besides
 
 
@@ -175,6 +176,7 @@ class RunningTraining:
         self._log = log
         self._mode = mode
         self._devices = devices
+        self._meter = Meter(process.pid)
         self._said: bytes | None = None  # once it has ended
         self._stopped = ""
         self._kept = False
@@ -212,14 +214,14 @@ class RunningTraining:
     def look(self) -> None:
         """Take a sample of what it used and how far it is, in shares of its budget, if it has come further."""
         progress = self.progress()
-        if progress is None or progress.fraction is None:
+        done = None if progress is None else progress.fraction
+        if done is None or (self.samples and done <= self.samples[-1].done):
+            if not self._devices and self._meter.due:
+                self._meter.seconds()  # for the sake of the next
             return
-        if self.samples and progress.fraction <= self.samples[-1].done:
-            return
-        devices = self._devices
-        seconds = self.elapsed * devices if devices else tree_seconds(self._process.pid)
+        seconds = self.elapsed * self._devices if self._devices else self._meter.seconds()
         if seconds is not None:
-            self.samples.append(Sample(progress.fraction, seconds))
+            self.samples.append(Sample(done, seconds))
 
     def said(self) -> bytes:
         """Return its progress file from the beginning; what lies beyond some megabytes is left out."""

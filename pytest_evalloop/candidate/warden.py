@@ -23,10 +23,12 @@ TYPE_CHECKING = False  # importing typing would cost every command its milliseco
 if TYPE_CHECKING:
     from typing import Any
 
-    from pytest_evalloop.candidate.census import DEEPEST, Member, descendants, disk_use
+    from pytest_evalloop.candidate.account import Account
+    from pytest_evalloop.candidate.census import DEEPEST, descendants, disk_use
 else:  # the package around it would be far more than this program needs
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib takes milliseconds
-    from census import DEEPEST, Member, descendants, disk_use
+    from account import Account
+    from census import DEEPEST, descendants, disk_use
 
     del sys.path[0]
 
@@ -53,6 +55,12 @@ def exit_words(returncode: int) -> str:
         return f"died of signal {-returncode}"
 
 
+def waited_for() -> tuple[float, int]:
+    """Return the CPU seconds and the page faults of all children that were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime, usage.ru_minflt
+
+
 class Warden:
     """Starts one command, watches its tree, and leaves nothing of it behind."""
 
@@ -64,9 +72,7 @@ class Warden:
         self.returncode: int | None = None
         self.childless = False
         self.peak = 0
-        # Nobody waits for the children of a process that ignores SIGCHLD, so the kernel adds their time to
-        # nobody's: what was seen of every process is kept as a second account.
-        self.seen: dict[tuple[int, float], float] = {}
+        self.account = Account(os.cpu_count() or 1, time.monotonic())
         self.printed = -1  # what the command prints, where it may not hold its log
         self.disk_before = disk_use(settings["disk_paths"], math.inf)[0]
         self.disk_due = 0.0
@@ -160,19 +166,11 @@ class Warden:
                     self.returncode = os.waitstatus_to_exitcode(status)
         self.childless = True
 
-    def cpu_seconds(self, living: list[Member] | None = None) -> float:
-        """Return the CPU seconds of the whole tree, those of `living` included."""
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        waited_for = usage.ru_utime + usage.ru_stime
-        for member in living or ():
-            self.seen[member.pid, member.started] = member.cpu
-            waited_for += member.cpu + member.reaped
-        return max(waited_for, sum(self.seen.values()))
-
     def breach(self, elapsed: float) -> tuple[str, str] | None:
         """Take a sample; return status and detail if it is over a limit."""
         living = descendants(os.getpid(), self.first)
-        used, memory = self.cpu_seconds(living), sum(member.rss for member in living)
+        used = self.account.sample(living, time.monotonic(), *waited_for())
+        memory = sum(member.rss for member in living)
         self.peak = max(self.peak, memory)
         limits = self.settings
         if (cpu := limits["cpu_seconds"]) is not None and used > cpu:
@@ -200,8 +198,7 @@ class Warden:
     def watch(self, begun: float) -> tuple[str, str]:
         """Wait until the first process ends, a limit is passed or the launcher wants an end."""
         wall = self.settings["wall_seconds"]
-        interval = 0.1
-        due = begun + interval
+        due = begun + 0.1 * os.urandom(1)[0] / 255
         while True:
             self.reap()
             if self.returncode is not None:
@@ -210,9 +207,10 @@ class Warden:
             if now >= due or (wall is not None and now - begun >= wall):
                 if found := self.breach(now - begun):
                     return found
-                # On a machine with thousands of processes a sample takes long: it may use 2 % of a core.
+                # On a machine with thousands of processes a sample takes long: it may use 2 % of a core. Who
+                # could tell when it comes would have no children at that moment.
                 cost = time.monotonic() - now
-                interval = min(max(0.1, 50 * cost), 0.5)
+                interval = min(max(0.1, 50 * cost), 0.5) * (0.5 + os.urandom(1)[0] / 255)
                 due = now + cost + interval
             until = due if wall is None else min(due, begun + wall)
             if ended := self.listen(until - time.monotonic()):
@@ -307,7 +305,8 @@ def main() -> None:
         pass
     if left:
         detail = "; ".join(filter(None, [detail, f"{left} of its processes resist being killed"]))
-    elapsed, used, allowed = time.monotonic() - begun, warden.cpu_seconds(), settings["cpu_seconds"]
+    now, allowed = time.monotonic(), settings["cpu_seconds"]
+    elapsed, used = now - begun, warden.account.close(now, *waited_for())
     if status == "completed" and allowed is not None and used > allowed:
         # Whether a sample came in time must not decide about a verdict.
         status, detail = "timed_out", f"used {used:.1f} CPU seconds, allowed {allowed:.1f}"

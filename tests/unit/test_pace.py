@@ -13,13 +13,13 @@ import pytest
 
 from pytest_evalloop.candidate.pace import (
     TOLERANCE,
+    Meter,
     Ratio,
     Sample,
     granted,
     overdrawn,
     ratio,
     step_cost,
-    tree_seconds,
     tryout,
 )
 from pytest_evalloop.candidate.process import launch
@@ -241,12 +241,12 @@ def test_a_tree_has_used_what_its_living_and_its_ended_processes_used(tmp_path: 
         while not (tmp_path / "done").exists():
             with pytest.raises(TimeoutError):
                 process.wait(0.05)
-        used = tree_seconds(process.pid)
+        used = Meter(process.pid).seconds()
         result = process.kill()
     assert used is not None
     assert used >= 0.85
     assert used == pytest.approx(result.cpu_seconds, abs=0.1)
-    assert tree_seconds(process.pid) is None
+    assert Meter(process.pid).seconds() is None
 
 
 # -- deciding

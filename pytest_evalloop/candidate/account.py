@@ -1,0 +1,125 @@
+"""The compute of a tree of processes, those that nobody waits for included.
+
+The kernel adds what a process used to its parent's account when the parent waits for it, and to nobody's where
+the parent ignores SIGCHLD. Page faults tell the two apart: they are added at the same moment, every process
+has some from its first moment on, and they are exact. So who is seen in one sample and gone in the next owes
+its faults, and if the accounts of the others have not grown by as many, somebody ended unwaited for.
+
+The warden loads this file by its place, as it does `census.py`. Nothing here asks the system for anything.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing would cost every command its milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_evalloop.candidate.census import Member
+
+
+class Interval:
+    """What ended between two samples, as long as it may still be paid for: faults and seconds that are owed.
+
+    `most` is what those who ended can have used since they were last seen.
+    """
+
+    __slots__ = ("faults", "gone", "most", "seconds")
+
+    def __init__(self, gone: dict[tuple[int, float], Member], most: float) -> None:
+        self.gone = gone
+        self.most = most
+        self.faults = sum(member.faults + member.reaped_faults for member in gone.values())
+        self.seconds = sum(member.cpu + member.reaped for member in gone.values())
+
+    def pay(self, faults: int, seconds: float) -> tuple[int, float]:
+        """Take off what was paid; return what of it is left."""
+        left = max(0, faults - self.faults), max(0.0, seconds - self.seconds)
+        self.faults = max(0, self.faults - faults)
+        self.seconds = max(0.0, self.seconds - seconds)
+        return left
+
+    def forgive(self, member: Member) -> None:
+        """Take off what a process owed that has not ended."""
+        self.pay(member.faults + member.reaped_faults, member.cpu + member.reaped)
+
+    @property
+    def lost(self) -> float:
+        """Seconds that were seen and went to nobody's account; nothing, where all faults are paid."""
+        return self.seconds if self.faults else 0.0
+
+
+class Account:
+    """Adds up what a tree used, sample by sample; samples have to be at moments that the tree cannot foresee.
+
+    Every sample is a list of the processes below a root, each read later than its parent, and what the root's
+    own account of children stood at, read at any time between the root's two waits around the list. What a
+    process pays may then show one sample late and never early, so an interval is judged one sample later.
+
+    Where somebody ended unwaited for, the interval counts as used up by each that ended in it and was last seen
+    at work, as far as `cores` go. That covers those that no sample ever sees: at a random moment as many of them
+    are at work as on average.
+    """
+
+    def __init__(self, cores: int, begun: float) -> None:
+        self._cores = cores
+        self._last = begun
+        self._living: dict[tuple[int, float], Member] = {}
+        self._pending = Interval({}, 0.0)
+        self._faults = 0
+        self._waited_for = 0.0
+        # What was seen of every process is a second account, for those whose end too many faults hide, and
+        # where there are none to be seen.
+        self._seen: dict[tuple[int, float], float] = {}
+        self._unwaited = 0.0
+        self._total = 0.0
+
+    @property
+    def unwaited(self) -> float:
+        """Seconds that are charged for processes nobody waited for, which have ended for certain."""
+        return self._unwaited
+
+    def sample(self, living: Iterable[Member], now: float, waited_for: float, faults: int) -> float:
+        """Return the CPU seconds of the tree up to now.
+
+        `waited_for` and `faults` are what all children used that the root has waited for.
+        """
+        known, self._living = self._living, {(member.pid, member.started): member for member in living}
+        for key in self._living.keys() & self._pending.gone.keys():  # a list may miss one whose parent ends
+            known[key] = self._pending.gone[key]
+            self._pending.forgive(known[key])
+        paid = faults - self._faults, waited_for - self._waited_for
+        self._faults, self._waited_for = faults, waited_for
+        new = 0.0
+        for key, member in self._living.items():
+            self._seen[key] = member.cpu
+            if (before := known.pop(key, None)) is None:
+                new += member.cpu
+            else:
+                paid = (
+                    paid[0] + member.reaped_faults - before.reaped_faults,
+                    paid[1] + member.reaped - before.reaped,
+                )
+        # Who is new was at work where others had ended, and what it used is in its own account.
+        lanes = min(self._cores, sum(member.busy for member in known.values()))
+        ended = Interval(known, max(0.0, lanes * (now - self._last) - new))
+        ended.pay(*self._pending.pay(*paid))
+        self._judge()
+        self._pending, self._last = ended, now
+        return self._sum()
+
+    def close(self, now: float, waited_for: float, faults: int) -> float:
+        """Return the CPU seconds of a tree of which nothing is left and nothing is left to wait for."""
+        self.sample((), now, waited_for, faults)
+        self._judge()
+        self._pending = Interval({}, 0.0)
+        return self._sum()
+
+    def _judge(self) -> None:
+        if self._pending.faults:
+            self._unwaited += self._pending.lost + self._pending.most
+
+    def _sum(self) -> float:
+        living = sum(member.cpu + member.reaped for member in self._living.values())
+        known = self._waited_for + living + self._pending.lost + self._unwaited
+        self._total = max(self._total, known, sum(self._seen.values()))
+        return self._total
