@@ -1,9 +1,10 @@
 """The compute of a tree of processes, those that nobody waits for included.
 
 The kernel adds what a process used to its parent's account when the parent waits for it, and to nobody's where
-the parent ignores SIGCHLD. Page faults tell the two apart: they are added at the same moment, every process
-has some from its first moment on, and they are exact. So who is seen in one sample and gone in the next owes
-its faults, and if the accounts of the others have not grown by as many, somebody ended unwaited for.
+the parent ignores SIGCHLD. So who is seen in one sample and gone in the next owes what he had used, and if the
+accounts of the others have not grown by as much, somebody ended unwaited for. Seconds are told too coarsely for
+children of a few milliseconds. Page faults are added at the same moment, are exact, and every process has some
+from its first moment on.
 
 The warden loads this file by its place, as it does `census.py`. Nothing here asks the system for anything.
 """
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
 
     from pytest_evalloop.candidate.census import Member
 
+_GRAIN = 0.005  # seconds; half of the unit in which they are told
+
 
 class Interval:
     """What ended between two samples, as long as it may still be paid for: faults and seconds that are owed.
 
-    `most` is what those who ended can have used since they were last seen.
+    `most` is what those who ended can have used since they were last seen. Where no faults are told, nothing is
+    known of what was paid.
     """
 
-    __slots__ = ("faults", "gone", "most", "seconds")
+    __slots__ = ("faults", "gone", "most", "seconds", "told")
 
     def __init__(self, gone: dict[tuple[int, float], Member], most: float) -> None:
         self.gone = gone
         self.most = most
         self.faults = sum(member.faults + member.reaped_faults for member in gone.values())
         self.seconds = sum(member.cpu + member.reaped for member in gone.values())
+        self.told = self.faults > 0
 
     def pay(self, faults: int, seconds: float) -> tuple[int, float]:
         """Take off what was paid; return what of it is left."""
@@ -42,10 +47,28 @@ class Interval:
         """Take off what a process owed that has not ended."""
         self.pay(member.faults + member.reaped_faults, member.cpu + member.reaped)
 
+    def absorb(self, earlier: Interval) -> None:
+        """Take over what is still owed for an earlier interval."""
+        self.gone = earlier.gone | self.gone
+        self.most += earlier.most
+        self.faults += earlier.faults
+        self.seconds += earlier.seconds
+        self.told = self.told or earlier.told
+
+    def may_have_been_paid_by(self, later: Interval) -> bool:
+        """Whether somebody who ended later is old enough to have waited for one who ended here."""
+        youngest = max((started for _, started in self.gone), default=-1.0)
+        return any(started <= youngest for _, started in later.gone)
+
     @property
     def lost(self) -> float:
-        """Seconds that were seen and went to nobody's account; nothing, where all faults are paid."""
-        return self.seconds if self.faults else 0.0
+        """Seconds that were seen and are in nobody's account."""
+        return self.seconds if self.told and self.seconds > _GRAIN else 0.0
+
+    @property
+    def unpaid(self) -> bool:
+        """Whether somebody ended unwaited for."""
+        return self.faults > 0 or self.lost > 0
 
 
 class Account:
@@ -103,7 +126,10 @@ class Account:
         lanes = min(self._cores, sum(member.busy for member in known.values()))
         ended = Interval(known, max(0.0, lanes * (now - self._last) - new))
         ended.pay(*self._pending.pay(*paid))
-        self._judge()
+        if self._pending.unpaid and self._pending.may_have_been_paid_by(ended):
+            ended.absorb(self._pending)  # who waited has ended too, and what both used may show later still
+        else:
+            self._judge()
         self._pending, self._last = ended, now
         return self._sum()
 
@@ -115,7 +141,7 @@ class Account:
         return self._sum()
 
     def _judge(self) -> None:
-        if self._pending.faults:
+        if self._pending.unpaid:
             self._unwaited += self._pending.lost + self._pending.most
 
     def _sum(self) -> float:

@@ -171,11 +171,11 @@ class Meter:
 
     def seconds(self) -> float | None:
         """Return the CPU seconds that the tree has used so far, None if there is no such process."""
-        begun = time.monotonic()
+        begun = time.thread_time()
         ended = waited_for(self._warden)  # the parent first, as an account wants it
         if ended is None:
             return None
         living = descendants(self._warden, 0)
         now = time.monotonic()
-        self._due = now + 50 * (now - begun)
+        self._due = now + 50 * (time.thread_time() - begun)
         return self._account.sample(living, now, *ended)

@@ -205,13 +205,14 @@ class Warden:
                 return self.ending(self.returncode)
             now = time.monotonic()
             if now >= due or (wall is not None and now - begun >= wall):
+                before = time.process_time()
                 if found := self.breach(now - begun):
                     return found
                 # On a machine with thousands of processes a sample takes long: it may use 2 % of a core. Who
                 # could tell when it comes would have no children at that moment.
-                cost = time.monotonic() - now
+                cost = time.process_time() - before
                 interval = min(max(0.1, 50 * cost), 0.5) * (0.5 + os.urandom(1)[0] / 255)
-                due = now + cost + interval
+                due = time.monotonic() + interval
             until = due if wall is None else min(due, begun + wall)
             if ended := self.listen(until - time.monotonic()):
                 return ended

@@ -208,7 +208,7 @@ def test_children_that_nobody_waits_for_are_accounted_for(run: Run) -> None:
             os._exit(0)
         os.close(write)
         os.read(read, 1)"""
-    assert 0.3 < run(BURN + code).cpu_seconds < 1.5  # what is missing was used after the last sample
+    assert 0.58 < run(BURN + code).cpu_seconds < 1.5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
