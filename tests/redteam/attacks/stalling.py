@@ -32,6 +32,28 @@ while time.process_time() < 12:
 os.wait()
 """
 
+# Nobody waits for these: their time is in no account of the kernel's, and each is over before it is looked at.
+SCATTERED = """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+end = time.monotonic() + 5.5
+for _ in range(2):
+    if os.fork() == 0:
+        while time.monotonic() < end:
+            if os.fork() == 0:
+                while time.process_time() < 0.02:
+                    pass
+                os._exit(0)
+            try:
+                os.wait()
+            except ChildProcessError:
+                pass
+        os._exit(0)
+try:
+    os.wait()
+except ChildProcessError:
+    pass
+"""
+
 # The watcher is stopped for longer than training may take, and woken up again when it is over.
 FROZEN_WARDEN = """
 warden = os.getppid()
@@ -72,6 +94,12 @@ ATTACKS = (
     Attack("dripping", "The host answers a byte at a time.", model(DRIPPING), f"{TIMED_OUT}|{ENDED}"),
     Attack("hanging", "Training takes three quarters of a minute.", prize("time.sleep(45)"), TIMED_OUT),
     Attack("spinning", "Training takes ten times the compute.", prize(SPINNING), TIMED_OUT),
+    Attack(
+        "scattered",
+        "Training hides compute in short children.",
+        prize(SCATTERED),
+        r"allowed [\d.]+|of compute",
+    ),
     Attack("frozen-warden", "Training stops its watcher.", prize(FROZEN_WARDEN), f"{TIMED_OUT}|{SILENT}"),
     Attack("frozen-grader", "The host stops its grader.", host_prize(FROZEN_GRADER), f"{TIMED_OUT}|{SILENT}"),
 )
