@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_evalloop.candidate.census import Member
 
 _GRAIN = 0.005  # seconds; half of the unit in which they are told
+_CARRIED = 4  # intervals at most for which a debt is carried on, or whoever owes could put off its judgement
 
 
 class Interval:
@@ -27,11 +28,12 @@ class Interval:
     known of what was paid.
     """
 
-    __slots__ = ("faults", "gone", "most", "seconds", "told")
+    __slots__ = ("carried", "faults", "gone", "most", "seconds", "told")
 
     def __init__(self, gone: dict[tuple[int, float], Member], most: float) -> None:
         self.gone = gone
         self.most = most
+        self.carried = 0
         self.faults = sum(member.faults + member.reaped_faults for member in gone.values())
         self.seconds = sum(member.cpu + member.reaped for member in gone.values())
         self.told = self.faults > 0
@@ -51,12 +53,15 @@ class Interval:
         """Take over what is still owed for an earlier interval."""
         self.gone = earlier.gone | self.gone
         self.most += earlier.most
+        self.carried = earlier.carried + 1
         self.faults += earlier.faults
         self.seconds += earlier.seconds
         self.told = self.told or earlier.told
 
     def may_have_been_paid_by(self, later: Interval) -> bool:
-        """Whether somebody who ended later is old enough to have waited for one who ended here."""
+        """Whether somebody who ended later is old enough to have waited for one who ended here, a few times."""
+        if self.carried == _CARRIED:
+            return False
         youngest = max((started for _, started in self.gone), default=-1.0)
         return any(started <= youngest for _, started in later.gone)
 
