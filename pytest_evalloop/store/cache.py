@@ -212,7 +212,7 @@ def _settle(artifacts: Path) -> int:
             sync_directory(path)
         else:
             raise ArtifactsError(
-                f"The train command left {path}, which is neither a plain file nor a folder. "
+                f"The train command left {path.relative_to(artifacts)}, which is neither a plain file nor a folder. "
                 "Remove it at the end of training.",
             )
     return size
@@ -227,8 +227,8 @@ def _check_link(artifacts: Path, path: Path) -> None:
     # An absolute link would point nowhere once the artifacts have moved to their place.
     if not inside or target.is_absolute():
         raise ArtifactsError(
-            f"The train command left {path}, a symbolic link to {target}, but artifacts hold their files "
-            "themselves. Copy the file instead, or link to a file inside by a relative path.",
+            f"The train command left a symbolic link, {path.relative_to(artifacts)}, to {target}, but artifacts hold "
+            "their files themselves. Copy the file instead, or link to a file inside by a relative path.",
         )
 
 

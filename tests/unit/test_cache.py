@@ -117,7 +117,7 @@ def test_links_out_are_refused(artifacts: Artifacts, target: str) -> None:
     fill(folder)
     (artifacts.path / "x").touch()
     (folder / "loop").symlink_to(target.format(folder=folder))
-    with pytest.raises(StoreError, match=r"loop, a symbolic link to .*Copy the file instead"):
+    with pytest.raises(StoreError, match=r"left a symbolic link, loop, to .*Copy the file instead"):
         artifacts.commit(KEY, folder, TRAINING)
     assert artifacts.get(KEY) is None
 

@@ -219,7 +219,7 @@ def test_a_crash_in_a_sandbox_says_what_the_sandbox_shows(train: Train) -> None:
 @pytest.mark.parametrize(
     ("code", "detail"),
     [
-        ("os.mkfifo(artifacts / 'pipe')", "artifacts/pipe, which is neither a plain file nor a folder"),
+        ("os.mkfifo(artifacts / 'pipe')", "left pipe, which is neither a plain file nor a folder"),
         ("(artifacts / 'link').symlink_to('/etc/passwd')", "artifacts/link, a symbolic link to /etc/passwd"),
         ("artifacts.rmdir(); artifacts.symlink_to('/etc')", "The train command replaced its folder"),
     ],
