@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_evalloop.mutators.history import accepted, last_words, plain, table
@@ -44,7 +44,7 @@ class AgentMutator:
         from pytest_evalloop.candidate.process import Limits, clean_environment, launch
 
         worktree, log = Path(brief.worktree), Path(brief.log)
-        before = contents(worktree, brief.mutable)
+        before, besides = contents(worktree, brief.mutable), _besides(worktree, brief.mutable)
         start = log.stat().st_size if log.exists() else 0
         text = render(brief, seconds=self._seconds, evals=self._evals, hidden=self._hidden)
         with launch(
@@ -60,7 +60,8 @@ class AgentMutator:
         after = contents(worktree, brief.mutable)
         files = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if not files:
-            raise MutatorError(self._nothing(result, output, log))
+            touched = dict(_besides(worktree, brief.mutable).items() ^ besides.items())
+            raise MutatorError(self._nothing(result, output, log, sorted(touched)))
         content, previous = _digest(after), _digest(before)
         for candidate in brief.history:
             if content in (candidate.parameters.get("content"), candidate.parameters.get("previous")):
@@ -83,12 +84,16 @@ class AgentMutator:
         suffix = f" (stopped after {self._seconds:g} s)" if result.status is Status.TIMED_OUT else ""
         said = description(output)
         if not said:
-            shown, more = ", ".join(files[:3]), len(files) - 3
-            said = f"changed {shown}" + (f" and {more} more" if more > 0 else "")
+            said = f"changed {_listed(files)}"
         return plain(said, WIDTH - len(suffix)) + suffix
 
-    def _nothing(self, result: ProcessResult, output: bytes, log: Path) -> str:
+    def _nothing(self, result: ProcessResult, output: bytes, log: Path, touched: Sequence[str]) -> str:
         command = plain(" ".join(self._argv), 80)
+        if touched:
+            return (
+                f"The agent ({command}) changed {_listed(touched)}, which evalloop_mutable does not name, and no "
+                f"mutable file. Its log is {log}."
+            )
         if result.status is Status.TIMED_OUT:
             return (
                 f"The agent ({command}) was stopped after {self._seconds:g} s and had changed no mutable file. "
@@ -118,15 +123,30 @@ def description(output: bytes) -> str:
 
 def contents(worktree: Path, mutable: Sequence[str]) -> dict[str, str]:
     """Return the hash of every file below `worktree` that a candidate may change, by its POSIX path."""
+    return {name: _hash(path) for name, path in _files(worktree) if any(matches(g, name) for g in mutable)}
+
+
+def _besides(worktree: Path, mutable: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return size and time of every file that a candidate may not change: there may be too many to read."""
     found = {}
+    for name, path in _files(worktree):
+        if not any(matches(glob, name) for glob in mutable):
+            status = path.lstat()
+            found[name] = status.st_size, status.st_mtime_ns
+    return found
+
+
+def _files(worktree: Path) -> Iterator[tuple[str, Path]]:
     for folder, folders, names in os.walk(worktree):
-        folders[:] = [name for name in folders if name != ".git"]
+        folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
         for name in names:
             path = Path(folder, name)
-            relative = path.relative_to(worktree).as_posix()
-            if any(matches(glob, relative) for glob in mutable):
-                found[relative] = _hash(path)
-    return found
+            yield path.relative_to(worktree).as_posix(), path
+
+
+def _listed(files: Sequence[str]) -> str:
+    more = len(files) - 3
+    return plain(", ".join(files[:3]), 200) + (f" and {more} more" if more > 0 else "")
 
 
 def _hash(path: Path) -> str:

@@ -137,8 +137,15 @@ def test_a_failed_agent_without_an_edit_shows_the_end_of_its_log(worktree: Path)
 
 def test_an_agent_that_only_touches_what_it_may_not_is_an_error(worktree: Path) -> None:
     script = "open('model/corpus.py', 'a').write('# mine now'); print('DESCRIPTION: cheat')"
-    with pytest.raises(MutatorError, match="without changing a mutable file"):
+    with pytest.raises(
+        MutatorError, match=r"changed model/corpus\.py, which evalloop_mutable does not name, and no"
+    ):
         make_agent(worktree, script).propose(make_brief(worktree))
+
+
+def test_an_agent_that_changes_nothing_may_need_a_flag(worktree: Path) -> None:
+    with pytest.raises(MutatorError, match=r"without changing a mutable file.*needs a flag"):
+        make_agent(worktree, "print('DESCRIPTION: an idea')").propose(make_brief(worktree))
 
 
 def test_a_deleted_file_is_a_change(worktree: Path) -> None:
