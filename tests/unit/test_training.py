@@ -220,7 +220,7 @@ def test_a_crash_in_a_sandbox_says_what_the_sandbox_shows(train: Train) -> None:
     ("code", "detail"),
     [
         ("os.mkfifo(artifacts / 'pipe')", "left pipe, which is neither a plain file nor a folder"),
-        ("(artifacts / 'link').symlink_to('/etc/passwd')", "artifacts/link, a symbolic link to /etc/passwd"),
+        ("(artifacts / 'link').symlink_to('/etc/passwd')", "left a symbolic link, link, to /etc/passwd"),
         ("artifacts.rmdir(); artifacts.symlink_to('/etc')", "The train command replaced its folder"),
     ],
     ids=["a pipe", "a link", "a link for the folder"],
