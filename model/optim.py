@@ -9,21 +9,24 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from model.device import precision
+
 
 def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
     """Return (n, rows, columns) with all singular values near one and the singular vectors kept.
 
     Newton-Schulz iteration of a quintic polynomial with the coefficients of Keller Jordan
-    (https://kellerjordan.github.io/posts/muon/). Rough on purpose: values end between 0.7 and 1.2.
+    (https://kellerjordan.github.io/posts/muon/). Rough on purpose: values end between 0.7 and 1.2, and bfloat16
+    is precise enough.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.size(1) > matrices.size(2)
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    orthogonal: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    orthogonal: Tensor = x.mT if tall else x
     return orthogonal
 
 
@@ -54,7 +57,8 @@ class Muon:
         for matrices, velocity in self.groups:
             gradient = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
             velocity.lerp_(gradient, 1 - self.momentum)
-            update = orthogonalise(gradient.lerp(velocity, self.momentum), self.newton_schulz)
+            nesterov = gradient.lerp(velocity, self.momentum).to(precision(velocity.device))
+            update = orthogonalise(nesterov, self.newton_schulz).to(velocity.dtype)
             # A tall matrix has fewer singular values than outputs; this keeps the outputs' change alike.
             lr_shape = lr * max(1.0, update.size(1) / update.size(2)) ** 0.5
             for matrix, change in zip(matrices, update, strict=True):

@@ -75,9 +75,12 @@ def test_flops_count_the_weights_that_multiply() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 64), (3, 64, 16), (2, 32, 32)])
-def test_orthogonal_updates_have_even_singular_values(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32], ids=str)
+def test_orthogonal_updates_have_even_singular_values(shape: tuple[int, ...], precision: torch.dtype) -> None:
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape), steps=5))
+    update = orthogonalise(torch.randn(shape).to(precision), steps=5)
+    assert update.dtype is precision
+    values = torch.linalg.svdvals(update.float())
     assert values.median() == pytest.approx(1.0, abs=0.3)
     assert values.max() < 1.3
 
