@@ -27,7 +27,7 @@ def work() -> None:
     from model.adapter import ScoredGPT  # noqa: PLC0415
     from model.config import Config  # noqa: PLC0415
     from model.corpus import read_documents  # noqa: PLC0415
-    from model.device import one_thread  # noqa: PLC0415
+    from model.device import one_thread, precision  # noqa: PLC0415
     from model.tokenizer import BPETokenizer  # noqa: PLC0415
     from model.train import Trainer, batches  # noqa: PLC0415
 
@@ -40,9 +40,9 @@ def work() -> None:
     data = batches(torch.tensor(tokens), config, seed=0)
     precisions = {"bf16": trainer.autocast, "fp32": torch.autocast("cpu", enabled=False)}
 
-    def speed(precision: str) -> tuple[float, float]:
+    def speed(name: str) -> tuple[float, float]:
         """Return tokens a second and tokens a CPU second over one block of steps."""
-        trainer.autocast = precisions[precision]
+        trainer.autocast = precisions[name]
         started, used = time.perf_counter(), time.process_time()
         for _ in range(STEPS):
             trainer.step(*next(data), scale=1.0)
@@ -52,7 +52,7 @@ def work() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     speed("bf16"), speed("fp32")  # a warm-up
-    blocks = [{precision: speed(precision) for precision in precisions} for _ in range(ROUNDS)]
+    blocks = [{name: speed(name) for name in precisions} for _ in range(ROUNDS)]
 
     scorer = ScoredGPT(trainer.model.eval(), tokenizer, device)
     encoded = [scorer.encode(text) for text in documents[:40]]
@@ -60,7 +60,8 @@ def work() -> None:
     scorer.nll(encoded)
     seconds = time.process_time() - started
     megabytes = sum(map(len, documents[:40])) / 1e6
-    print(json.dumps({"blocks": blocks, "score": seconds / megabytes}), flush=True)
+    native = precision(device) is torch.bfloat16
+    print(json.dumps({"blocks": blocks, "score": seconds / megabytes, "native": native}), flush=True)
 
 
 def figures() -> list[Figure]:
@@ -103,7 +104,9 @@ def figures() -> list[Figure]:
             f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} pairs)",
             "> 1",
             ratio > 1,
-        ),
+        )
+        if results[0]["native"]
+        else Figure("training in bf16 over fp32", "this CPU has no bfloat16: all is in fp32", "", None),
         Figure("scoring at stride = context / 2, CPU-s per MB", f"{score:.1f}", "≤ 26", score <= 26),
     ]
 
