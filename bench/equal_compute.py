@@ -4,7 +4,7 @@ python -m bench.equal_compute
 
 Shapes of the network are drawn from the search space in `model/config.py`; what else is in it costs nothing. Each is
 trained beside the default on one processor, as the loop does it, and is granted steps by what was found. What the grant
-really costs is told by a second measurement of the same pair, independent of the first.
+really costs is told by a second measurement of the same pair, longer than the first and independent of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.figure import Figure, show
 from pytest_evalloop.candidate.pace import Ratio, granted
-from pytest_evalloop.candidate.side_by_side import Side, measure
+from pytest_evalloop.candidate.side_by_side import PRECISE, Side, measure
 from pytest_evalloop.candidate.training import Cap, Trainer
 from pytest_evalloop.loop.pacing import APART
 from pytest_evalloop.mutators.space import Value, read, write
@@ -29,9 +29,10 @@ from pytest_evalloop.settings import Settings
 from pytest_evalloop.store.cache import Artifacts
 
 ROOT = Path(__file__).parents[1]
-SHAPES = 10
+SHAPES = 20
 BUDGET = Budget(450, "steps")
-TRIED = Budget(80, "steps")  # as many as the loop's side-by-side trainings have, about
+TRIED = Budget(100, "steps")  # at most, as in the loop's side-by-side trainings, about
+SURELY = Budget(200, "steps"), 0.007  # of the measurement that tells the truth: at most, and how precise
 MEDIAN, MOST = 0.05, 0.10
 
 
@@ -72,13 +73,15 @@ def figures() -> list[Figure]:
         trainer = Trainer(settings, Artifacts(place / "artifacts"))
         default = tree(place / "default", {})
 
-        def cost(candidate: Path, seed: int) -> Ratio:
+        def cost(candidate: Path, seed: int, budget: Budget, precise: float) -> Ratio:
             """Return what a step costs over one of the default."""
             sides = [
                 Side(folder, f"{folder.name}seed{seed}", place / f"{folder.name}.log")
                 for folder in (candidate, default)
             ]
-            found = measure(trainer, *sides[:2], seed=seed, limit=Cap(None, 600.0), budget=TRIED).ratio
+            limit = Cap(None, 600.0)
+            pace = measure(trainer, *sides, seed=seed, limit=limit, budget=budget, precise=precise)
+            found = pace.ratio
             if found is None:
                 raise RuntimeError(
                     f"{candidate} did not train:\n{(place / candidate.name).with_suffix('.log').read_text()}"
@@ -88,11 +91,11 @@ def figures() -> list[Figure]:
         for index in range(SHAPES):
             shape = drawn(numbers)
             candidate = tree(place / f"shape{index}", shape)
-            first, second = cost(candidate, 0), cost(candidate, 1)
+            first, second = cost(candidate, 0, TRIED, PRECISE), cost(candidate, 1, *SURELY)
             due = granted(BUDGET, first) if abs(first.value - 1) > APART else BUDGET
             used = due.amount * second.value / BUDGET.amount
             off.append(abs(used - 1))
-            costs = f"a step costs {first.value:.3f} ± {first.error:.3f}, then {second.value:.3f}"
+            costs = f"a step costs {first.value:.3f} ± {first.error:.3f}, then {second.value:.3f} ± {second.error:.3f}"
             print(f"{shape}: {costs}; {due} use {used:.3f}", file=sys.stderr, flush=True)
     middle, most = statistics.median(off), sorted(off)[math.ceil(0.95 * len(off)) - 1]
     return [

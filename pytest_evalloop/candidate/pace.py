@@ -60,31 +60,44 @@ class Ratio:
 def step_cost(samples: Sequence[Sample]) -> float | None:
     """Return the seconds of compute per unit of `done`, None for fewer than three samples or a cost of nothing.
 
-    `samples` are in order, each with more done than the one before. The cost is the median slope of all pairs
-    (Theil 1950, Sen 1968): start-up, which the first sample holds, counts for nothing, and a hiccup for little.
+    `samples` are in order, each with more done than the one before. Start-up, which the first sample holds, counts
+    for nothing, and a hiccup for little.
     """
-    chosen = _thinned(samples, _MOST)
-    slopes = [
-        (later.compute_seconds - sooner.compute_seconds) / (later.done - sooner.done)
-        for sooner, later in combinations(chosen, 2)
-        if later.done > sooner.done
-    ]
-    if len({sample.done for sample in chosen}) < _FEWEST:
-        return None
-    cost = statistics.median(slopes)
-    return cost if cost > 0 else None
+    return _slope(_points(samples))
 
 
 def ratio(candidate: Sequence[Sample], incumbent: Sequence[Sample]) -> Ratio | None:
     """Return what a step of the candidate costs over one of the incumbent, None if one of the two is unknown.
 
-    The errors of both costs are taken to be independent, which overstates what noise they share.
+    The errors of both costs are taken to be independent, as those of trainings at different times are.
     """
     above, below = step_cost(candidate), step_cost(incumbent)
     if above is None or below is None:
         return None
     value = above / below
-    return Ratio(value, value * math.hypot(_error(candidate, above), _error(incumbent, below)))
+    return Ratio(
+        value, value * math.hypot(_error(_points(candidate), above), _error(_points(incumbent), below))
+    )
+
+
+def ratio_in_turns(candidate: Sequence[Sample], incumbent: Sequence[Sample]) -> Ratio | None:
+    """Return the same of two trainings that took turns on one processor, over the part that they shared.
+
+    Two that take turns have used the same compute at the same time. So the steps of one are held against those of the
+    other at equal compute, and whatever made the processor slow for a while, which slowed both, counts for nothing.
+    """
+    import numpy as np
+
+    if not candidate or not incumbent:
+        return None
+    sides = [np.array(_points(samples)).T for samples in (candidate, incumbent)]
+    used = np.concatenate([compute for _, compute in sides])
+    first, last = (end([side[1][place] for side in sides]) for end, place in ((max, 0), (min, -1)))
+    shared = np.unique(used[(used >= first) & (used <= last)])
+    mine, theirs = (np.interp(shared, compute, done) for done, compute in sides)
+    points = list(zip(mine.tolist(), theirs.tolist(), strict=True))
+    value = _slope(points)
+    return None if value is None else Ratio(value, value * _error(points, value))
 
 
 def granted(budget: Budget, measured: Ratio | None) -> Budget:
@@ -134,22 +147,37 @@ def overdrawn(samples: Sequence[Sample], allowed: float, tolerance: float) -> st
     return ""
 
 
-def _thinned(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    """Return samples evenly taken from many: `most` of them or more, but not twice as many."""
-    return samples[:: max(1, len(samples) // most)]
+def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    return [(sample.done, sample.compute_seconds) for sample in samples]
 
 
-def _error(samples: Sequence[Sample], cost: float) -> float:
-    """Return the standard error of a cost as a share of it, from how unevenly the samples rise."""
+def _slope(points: Sequence[tuple[float, float]]) -> float | None:
+    """Return the median slope of all pairs of points (Theil 1950, Sen 1968), None for fewer than three, or below 0."""
+    chosen = _thinned(points, _MOST)
+    if len({x for x, _ in chosen}) < _FEWEST:
+        return None
+    slopes = [
+        (later - sooner) / (right - left)
+        for (left, sooner), (right, later) in combinations(chosen, 2)
+        if right > left
+    ]
+    slope = statistics.median(slopes)
+    return slope if slope > 0 else None
+
+
+def _error(points: Sequence[tuple[float, float]], slope: float) -> float:
+    """Return the standard error of a slope as a share of it, from how unevenly the points rise."""
     # Only of what is far enough apart for the grain of a clock not to count as unevenness.
-    chosen = _thinned(samples, _MOST_UNEVEN)
+    chosen = _thinned(points, _MOST_UNEVEN)
     pairs = list(pairwise(chosen))
-    squares = sum(
-        (later.compute_seconds - sooner.compute_seconds - cost * (later.done - sooner.done)) ** 2
-        for sooner, later in pairs
-    )
-    span = chosen[-1].done - chosen[0].done
-    return math.sqrt(squares * len(pairs) / (len(pairs) - 1)) / (span * cost)
+    squares = sum((later - sooner - slope * (right - left)) ** 2 for (left, sooner), (right, later) in pairs)
+    span = chosen[-1][0] - chosen[0][0]
+    return math.sqrt(squares * len(pairs) / (len(pairs) - 1)) / (span * slope)
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int) -> Sequence[tuple[float, float]]:
+    """Return points evenly taken from many: `most` of them or more, but not twice as many."""
+    return points[:: max(1, len(points) // most)]
 
 
 class Meter:

@@ -22,9 +22,10 @@ APART = 0.1
 The compute of a step differs by 5 to 7 % between trainings of one tree that run one after the other.
 """
 _EARLY = 0.15  # share of the budget after which the pace of a training is looked at, once
+_EARLY_SECONDS = 5.0  # of compute for steps, after which it is looked at as well: in a long training sooner
 _FEWEST = 8  # samples
 _LATE = 0.5  # share of the budget after which fewer will do, from one that says less than the incumbent did
-_TRYOUT_SECONDS = 6.0  # of compute, start-up included, that a side-by-side training takes the incumbent
+_TRYOUT_SECONDS = 20.0  # of compute at most, start-up included, that the incumbent's side takes
 
 
 class Watch:
@@ -48,7 +49,9 @@ class Watch:
         samples = running.samples
         if self._looked or not samples:
             return ""
-        told = len(samples) >= _FEWEST and samples[-1].done >= _EARLY
+        used = samples[-1].compute_seconds - samples[0].compute_seconds
+        early = samples[-1].done >= _EARLY or used >= _EARLY_SECONDS
+        told = early and len(samples) >= _FEWEST
         if not told and not (self.pending and samples[-1].done >= _LATE):
             return ""
         self._looked = True

@@ -188,7 +188,7 @@ class Workshop:
     def pace(
         self, candidate: Candidate, incumbent: Candidate, training: Training, seconds: float, place: Place
     ) -> Pace:
-        """Train a candidate beside the incumbent, as much as took the incumbent's training some CPU seconds."""
+        """Train a candidate beside the incumbent, at most what took the incumbent's training some CPU seconds."""
         budget = tryout(self._budget(incumbent), training, seconds)
         folder = self.folder(candidate.number)
         slot = place.slot()  # the candidate's own: there may be no other

@@ -14,6 +14,7 @@ from pytest_evalloop.candidate.pace import (
     granted,
     overdrawn,
     ratio,
+    ratio_in_turns,
     step_cost,
     tryout,
 )
@@ -63,6 +64,54 @@ def test_a_ratio_has_no_unit_and_no_error_where_nothing_is_uneven(
     assert found is not None
     assert found.value == pytest.approx(times, rel=1e-5)
     assert found.error == pytest.approx(0, abs=1e-5 * times)
+
+
+def turns(speeds: list[float], cost: float, start: int, until: int) -> list[Sample]:
+    """Return what a training says that has a processor for a second a turn, at the speed it has just then."""
+    done, found = 0.0, []
+    for turn, speed in enumerate(speeds[:until]):
+        done += speed / cost if turn >= start else 0.0
+        if turn >= start:
+            found.append(Sample(done, turn + 1.0))
+    return found
+
+
+@moderate
+@given(
+    st.lists(st.floats(0.2, 5), min_size=12, max_size=30),
+    st.floats(0.1, 10),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.integers(9, 30),
+    st.integers(9, 30),
+)
+def test_what_slows_both_that_take_turns_counts_for_nothing(
+    speeds: list[float], times: float, start: int, later: int, end: int, sooner: int
+) -> None:
+    candidate, incumbent = turns(speeds, times, start, end), turns(speeds, 1.0, later, sooner)
+    found = ratio_in_turns(candidate, incumbent)
+    assert found is not None
+    assert found.value == pytest.approx(times, rel=1e-6)
+    assert found.error == pytest.approx(0, abs=1e-6 * times)
+    back = ratio_in_turns(incumbent, candidate)
+    assert back is not None
+    assert back.value == pytest.approx(1 / times, rel=1e-6)
+
+
+@moderate
+@given(places(), places(), costs, st.floats(0.1, 10))
+def test_in_turns_equal_steps_cost_what_they_cost_alone(
+    one: list[int], other: list[int], cost: float, times: float
+) -> None:
+    candidate, incumbent = straight(one, cost * times), straight(other, cost)
+    alone, found = ratio(candidate, incumbent), ratio_in_turns(candidate, incumbent)
+    assert alone is not None
+    assert found is None or found.value == pytest.approx(alone.value, rel=1e-5)
+
+
+def test_trainings_that_shared_no_part_have_no_ratio_in_turns() -> None:
+    first, then = straight([1, 2, 3, 4], 1.0), straight([1, 2, 3, 4], 1.0, start=100.0)
+    assert ratio_in_turns(first, then) is ratio_in_turns([], first) is ratio_in_turns(first, []) is None
 
 
 @moderate

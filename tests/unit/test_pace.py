@@ -67,12 +67,19 @@ def _no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 def beside(tmp_path: Path) -> Measure:
     """Measure train commands that are Python code: a candidate beside an incumbent."""
 
-    def beside(candidate: str, incumbent: str = HONEST, limit: Cap = LIMIT) -> Pace:
+    def beside(
+        candidate: str,
+        incumbent: str = HONEST,
+        limit: Cap = LIMIT,
+        *,
+        steps: int = 10,
+        precise: float = 0.0,
+    ) -> Pace:
         settings = Settings(
             root=tmp_path,
             train=("python", "train.py"),
             load="model:load",
-            budget=Budget(10, "steps"),
+            budget=Budget(steps, "steps"),
             mutable=("model/*.py",),
         )
         sides = []
@@ -83,7 +90,7 @@ def beside(tmp_path: Path) -> Measure:
             sides.append(Side(tree, f"{name}1", tmp_path / f"{name}.log"))
         trainer = Trainer(settings, Artifacts(tmp_path / "cache"))
         before = psutil.Process().cpu_affinity() if sys.platform == "linux" else None
-        pace = measure(trainer, *sides, seed=0, limit=limit)
+        pace = measure(trainer, *sides, seed=0, limit=limit, precise=precise)
         assert before is None or psutil.Process().cpu_affinity() == before
         assert not [process for process in psutil.Process().children(recursive=True) if process.is_running()]
         return pace
@@ -118,6 +125,39 @@ def test_a_hidden_inner_loop_costs_what_it_does(beside: Measure) -> None:
     pace = beside(HONEST.replace("work(0.03)", "work(0.03); work(0.03)"))
     assert pace.ratio is not None
     assert pace.ratio.value == pytest.approx(2.0, rel=0.25)
+
+
+def test_nobody_trains_on_once_the_ratio_is_known_precisely(beside: Measure, tmp_path: Path) -> None:
+    pace = beside(HONEST, steps=100_000, precise=0.1)
+    assert pace.ratio is not None
+    assert pace.ratio.value == pytest.approx(1.0, abs=0.35)
+    assert pace.ratio.error <= 0.1 * pace.ratio.value
+    assert min(len(pace.candidate), len(pace.incumbent)) >= 5
+    assert pace.training.status is Status.KILLED
+    assert pace.training.detail == "enough is known of what its steps cost"
+    assert stored(tmp_path) == set()
+
+
+def test_a_ratio_that_is_never_known_so_precisely_takes_the_whole_budget(beside: Measure) -> None:
+    uneven = HONEST.replace("work(0.03)", "work(0.01 + 0.1 * (step % 4 == 0))")
+    pace = beside(uneven, uneven, steps=24, precise=1e-9)
+    assert pace.ratio is not None
+    assert pace.ratio.value == pytest.approx(1.0, abs=0.35)
+    assert pace.ratio.error > 1e-9
+    assert max(samples[-1].done for samples in (pace.candidate, pace.incumbent)) == 1.0
+
+
+def test_who_is_left_alone_is_stopped(beside: Measure, tmp_path: Path) -> None:
+    pace = beside(
+        "work(0.1)\nfor step in range(10 * steps):\n    work(0.03)\n    say((step + 1) / (10 * steps))",
+        precise=1e-9,
+    )
+    assert pace.ratio is not None
+    assert pace.ratio.value == pytest.approx(10.0, rel=0.35)
+    assert pace.training.status is Status.KILLED
+    assert pace.incumbent[-1].done == 1.0
+    assert pace.candidate[-1].done < 0.5
+    assert stored(tmp_path) == set()
 
 
 def test_work_that_another_process_does_counts(beside: Measure) -> None:

@@ -52,6 +52,15 @@ def test_other_steps_end_the_training_at_the_first_look(factor: float) -> None:
     assert last[2].startswith(f"its steps cost {factor:.2f} times what the incumbent's did")
 
 
+def test_a_long_training_is_looked_at_after_some_seconds_of_compute() -> None:
+    *before, last = looks(Watch(samples(100, 300.0)), samples(100, 200.0))
+    assert last[0] == pytest.approx(0.08)
+    assert last[2].startswith("its steps cost 0.67 times what the incumbent's did")
+    assert all(pending for _, pending, _ in before)
+    *before, last = looks(Watch(samples(100, 100.0)), samples(100, 50.0))
+    assert last[0] == pytest.approx(0.11)  # half a second a line
+
+
 def test_one_that_says_less_than_the_incumbent_is_looked_at_late() -> None:
     found = looks(Watch(samples(45)), samples(6))
     assert [pending for done, pending, _ in found if done < 0.5] == [True, True]
